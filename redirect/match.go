@@ -1,0 +1,69 @@
+package redirect
+
+import "fmt"
+
+// matches asks every condition: one no is a no, whatever nobody can say.
+func matches(m Match, p Packet) Answer {
+	all := Yes
+	for _, c := range m {
+		switch holds(c, p) {
+		case No:
+			return No
+		case CannotSay:
+			all = CannotSay
+		case Yes:
+		}
+	}
+	return all
+}
+
+func holds(c Cond, p Packet) Answer {
+	switch c := c.(type) {
+	case TCP:
+		return answer(p.Proto == TCPProto)
+	case UDP:
+		return answer(p.Proto == UDPProto)
+	case InIface:
+		return answer(p.In != "" && c.Iface.Matches(p.In))
+	case OutIface:
+		return answer(p.Out != "" && c.Iface.Matches(p.Out))
+	case Src:
+		return answer(containsAddr(c.Prefixes, p.Src.Addr()))
+	case Dst:
+		return answer(containsAddr(c.Prefixes, p.Dst.Addr()))
+	case DstPort:
+		return answer((p.Proto == TCPProto || p.Proto == UDPProto) && contains(c.Ports, p.Dst.Port()))
+	case UID:
+		return answer(!p.NoSocket && contains(c.IDs, p.UID))
+	case GID:
+		return answer(!p.NoSocket && contains(c.IDs, p.GID))
+	case Mark:
+		return answer(p.Mark == c.Value)
+	case ConnMark:
+		return answer(p.ConnMark == c.Value)
+	case CTState:
+		return answer(p.State&c.States != 0)
+	case LocalSrc:
+		return answer(!p.ForeignSrc)
+	case TransparentSocket:
+		return answer(p.TransparentSocket)
+	case Not:
+		return not(holds(c.Cond, p))
+	case Opaque:
+		return CannotSay
+	default:
+		panic(fmt.Sprintf("trace: condition %T", c))
+	}
+}
+
+func not(a Answer) Answer {
+	switch a {
+	case Yes:
+		return No
+	case No:
+		return Yes
+	case CannotSay:
+		return CannotSay
+	}
+	panic(fmt.Sprintf("trace: answer %d", a))
+}

@@ -1,0 +1,208 @@
+package redirect
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// Trace walks the rules for one packet, as the kernel does: raw, mangle and nat
+// of its hook; and what leaves through lo comes in again at PREROUTING, where
+// nat is not asked a second time. Where an opaque match decides, both ways are
+// walked: if they end alike the answer stands, else it is Unknown.
+func Trace(rs RuleSet, p Packet) Outcome {
+	if p.State == 0 {
+		p.State = CTNew
+	}
+	w := walk{rs: rs, packet: p, out: Outcome{Verdict: Passed, Mark: p.Mark, Saved: p.ConnMark}}
+	if !w.familyHasRules() {
+		return w.out
+	}
+	w.enter(p.Hook)
+	return w.run()
+}
+
+// maxWalk bounds the rules that one packet meets, over all the ways that opaque
+// matches open: foreign rules can jump in circles no kernel would load.
+const maxWalk = 100_000
+
+// frame is a place in a chain: where to go on after a Return.
+type frame struct {
+	chain Chain
+	next  int
+}
+
+// walk is one packet on its way.
+type walk struct {
+	rs     RuleSet
+	packet Packet
+	out    Outcome
+	tables []Table // of the hook, still to come
+	hook   Hook
+	stack  []frame
+	again  bool // on lo, after OUTPUT: PREROUTING is the second hook
+	budget *int
+}
+
+func (w *walk) familyHasRules() bool {
+	if w.packet.Dst.Addr().Is4() {
+		return w.rs.V4()
+	}
+	return w.rs.V6()
+}
+
+// enter starts a hook. A connection's later packets and the second round on lo do not meet nat.
+func (w *walk) enter(h Hook) {
+	w.hook = h
+	w.tables = []Table{Raw, Mangle}
+	if w.packet.State&CTNew != 0 && !w.again {
+		w.tables = append(w.tables, NAT)
+	}
+	w.stack = nil
+}
+
+// run walks until the packet has passed every hook.
+func (w *walk) run() Outcome {
+	if w.budget == nil {
+		w.budget = new(maxWalk)
+	}
+	for {
+		if len(w.stack) == 0 && !w.nextChain() {
+			return w.out
+		}
+		top := &w.stack[len(w.stack)-1]
+		if top.next >= len(top.chain.Rules) {
+			w.stack = w.stack[:len(w.stack)-1]
+			continue
+		}
+		if *w.budget--; *w.budget < 0 {
+			w.out.Verdict = Unknown
+			return w.out
+		}
+		i := top.next
+		top.next++
+		rule := top.chain.Rules[i]
+		matched := matches(rule.Match, w.packet)
+		w.out.Steps = append(w.out.Steps, Step{w.hook, top.chain.Table, top.chain.Name, i, rule, matched})
+		if matched == CannotSay && rule.Target != nil {
+			return w.bothWays(rule.Target)
+		}
+		if matched == Yes && w.apply(rule.Target) {
+			return w.out
+		}
+	}
+}
+
+// bothWays goes on as if the rule had matched, and as if it had not.
+func (w *walk) bothWays(t Target) Outcome {
+	yes := *w
+	yes.stack = slices.Clone(w.stack)
+	yes.out.Steps = slices.Clone(w.out.Steps)
+	if !yes.apply(t) {
+		yes.out = yes.run()
+	}
+	no := w.run()
+	if no.Verdict != Unknown && no.Same(yes.out) {
+		return no
+	}
+	no.Verdict, no.Port, no.To = Unknown, 0, netip.AddrPort{}
+	return no
+}
+
+// nextChain enters the next chain on the packet's way; false when there is none.
+func (w *walk) nextChain() bool {
+	for {
+		for len(w.tables) > 0 {
+			t := w.tables[0]
+			w.tables = w.tables[1:]
+			for _, c := range w.rs.Chains {
+				if c.Table == t && c.Hook == w.hook {
+					w.stack = []frame{{chain: c}}
+					return true
+				}
+			}
+		}
+		if w.again || w.hook != Output || w.packet.Out != "lo" {
+			return false
+		}
+		w.again = true
+		w.packet.In, w.packet.Out = "lo", ""
+		w.enter(Prerouting)
+	}
+}
+
+// apply carries a target out; true when the packet's way ends with it.
+func (w *walk) apply(t Target) bool {
+	switch t := t.(type) {
+	case nil:
+	case Return:
+		w.stack = w.stack[:len(w.stack)-1]
+	case Accept:
+		w.stack = nil
+	case Drop:
+		w.out.Verdict = Dropped
+		return true
+	case Jump:
+		return w.jump(t.Chain)
+	case RedirectTo:
+		w.redirect(t.Port)
+	case DNATTo:
+		w.out.Verdict, w.out.To = DNATed, t.To
+		w.rewrite(t.To)
+	case TProxyTo:
+		if !w.packet.NoListener {
+			w.out.Verdict, w.out.Port = TProxied, t.Port
+			w.mark(t.Mark)
+			w.stack = nil
+		}
+	case SetMark:
+		w.mark(t.Value)
+	case SaveMark:
+		w.packet.ConnMark, w.out.Saved = w.packet.Mark, w.packet.Mark
+	case RestoreMark:
+		w.mark(w.packet.ConnMark)
+	case CTZone:
+		w.out.Zone = t.Zone
+	case OpaqueTarget:
+		w.out.Verdict = Unknown
+		return true
+	default:
+		panic(fmt.Sprintf("trace: target %T", t))
+	}
+	return false
+}
+
+func (w *walk) mark(m uint32) { w.packet.Mark, w.out.Mark = m, m }
+
+func (w *walk) jump(name string) bool {
+	from := w.stack[len(w.stack)-1].chain
+	for _, c := range w.rs.Chains {
+		if c.Name == name && c.Table == from.Table {
+			w.stack = append(w.stack, frame{chain: c})
+			return false
+		}
+	}
+	w.out.Verdict = Unknown // no kernel has such a rule
+	return true
+}
+
+// redirect rewrites the destination to this host, and ends nat's work.
+func (w *walk) redirect(p uint16) {
+	w.out.Verdict, w.out.Port = Redirected, p
+	to := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	switch {
+	case w.hook == Prerouting:
+		to = w.packet.Dst.Addr() // the interface's own address: no rule can tell
+	case w.packet.Dst.Addr().Is6():
+		to = netip.IPv6Loopback()
+	}
+	w.rewrite(netip.AddrPortFrom(to, p))
+}
+
+func (w *walk) rewrite(to netip.AddrPort) {
+	if w.hook == Output && to.Addr().IsLoopback() {
+		w.packet.Out = "lo"
+	}
+	w.packet.Dst = to
+	w.stack = nil
+}
