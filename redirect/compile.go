@@ -42,6 +42,11 @@ func Compile(s Spec) (RuleSet, error) {
 			}
 		}
 	}
+	if s.reroutes() {
+		for _, r := range s.RerouteInterfaces {
+			rs.Rerouted = append(rs.Rerouted, r.Iface)
+		}
+	}
 	if s.InboundMode == InboundTProxy {
 		rs.LocalMark = LocalMark{Mark: s.TProxyMark, Table: s.TProxyTable}
 	}

@@ -1,6 +1,7 @@
 package redirect
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -36,15 +37,34 @@ func KeyOf(name string) (Key, bool) {
 	return keys[i], true
 }
 
+// ItemError is an item that a key does not take.
+type ItemError struct {
+	Key   string
+	Index int // -1 for a key with a single value
+	Err   error
+}
+
+func (e *ItemError) Error() string {
+	if e.Index < 0 {
+		return fmt.Sprintf("%s: %v", e.Key, e.Err)
+	}
+	return fmt.Sprintf("%s[%d]: %v", e.Key, e.Index, e.Err)
+}
+
+func (e *ItemError) Unwrap() error { return e.Err }
+
 // Set puts items into the Spec, in place of what was there. The error begins
-// with the key's name, and names the item.
+// with the key's name; one about an item is an *ItemError.
 func (k Key) Set(s *Spec, items []string) error {
 	if !k.Many && len(items) != 1 {
 		return fmt.Errorf("%s: %d values (want %s)", k.Name, len(items), k.Want)
 	}
 	changed := *s
 	if err := k.set(&changed, items); err != nil {
-		return fmt.Errorf("%s%w", k.Name, err)
+		if item, ok := errors.AsType[*ItemError](err); ok {
+			item.Key = k.Name
+		}
+		return err
 	}
 	*s = changed
 	return nil
@@ -74,7 +94,7 @@ func one[T any](k Key, field func(*Spec) *T, parse func(string) (T, error), form
 	k.set = func(s *Spec, items []string) error {
 		v, err := parse(items[0])
 		if err != nil {
-			return fmt.Errorf(": %w", err)
+			return &ItemError{Index: -1, Err: err}
 		}
 		*field(s) = v
 		return nil
@@ -123,7 +143,7 @@ func parseList[T any](items []string, parse func(string) (T, error)) ([]T, error
 	for i, item := range items {
 		v, err := parse(item)
 		if err != nil {
-			return nil, fmt.Errorf("[%d]: %w", i, err)
+			return nil, &ItemError{Index: i, Err: err}
 		}
 		list = append(list, v)
 	}

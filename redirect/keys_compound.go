@@ -1,6 +1,7 @@
 package redirect
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -48,16 +49,24 @@ func ParseOwnerTuple(text string) (OwnerTuple, error) {
 	if parts[1] != "" {
 		ports, err := parseList(strings.Split(parts[1], "+"), ParsePortRange)
 		if err != nil {
-			return o, fmt.Errorf("ports%w", err)
+			return o, part("ports", err)
 		}
 		o.Ports = ports
 	}
 	uids, err := parseList(strings.Split(parts[2], "+"), ParseIDRange)
 	if err != nil {
-		return o, fmt.Errorf("uids%w", err)
+		return o, part("uids", err)
 	}
 	o.UIDs = uids
 	return o, nil
+}
+
+// part names the part of a tuple that an item's error is about.
+func part(name string, err error) error {
+	if item, ok := errors.AsType[*ItemError](err); ok {
+		err = item.Err
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // String gives the tuple in the form that ParseOwnerTuple takes.

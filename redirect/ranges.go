@@ -105,24 +105,30 @@ func contains[T ~uint16 | ~uint32](ranges []Range[T], v T) bool {
 	return slices.ContainsFunc(ranges, func(r Range[T]) bool { return r.Contains(v) })
 }
 
-// without takes the values of cut out of ranges. Both are merged on the way.
+// without takes the values of cut out of ranges, in one pass over both.
 func without[T ~uint16 | ~uint32](ranges, cut []Range[T]) []Range[T] {
-	left := Merge(ranges)
-	for _, c := range Merge(cut) {
-		var next []Range[T]
-		for _, r := range left {
-			if c.Last < r.First || r.Last < c.First {
-				next = append(next, r)
-				continue
+	cut = Merge(cut)
+	var left []Range[T]
+	for _, r := range Merge(ranges) {
+		for len(cut) > 0 && cut[0].Last < r.First {
+			cut = cut[1:]
+		}
+		whole := true // is the rest of r still to be kept
+		for _, c := range cut {
+			if c.First > r.Last {
+				break
 			}
 			if r.First < c.First {
-				next = append(next, Range[T]{r.First, c.First - 1})
+				left = append(left, Range[T]{r.First, c.First - 1})
 			}
-			if c.Last < r.Last {
-				next = append(next, Range[T]{c.Last + 1, r.Last})
+			if whole = c.Last < r.Last; !whole {
+				break
 			}
+			r.First = c.Last + 1
 		}
-		left = next
+		if whole {
+			left = append(left, r)
+		}
 	}
 	return left
 }

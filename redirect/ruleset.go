@@ -14,6 +14,9 @@ type RuleSet struct {
 	// LocalMark, where Table is not 0, wants packets with Mark delivered here
 	// whatever their address: an ip rule and a local default route per family.
 	LocalMark LocalMark
+	// Rerouted are the interfaces that need an address of each family: what
+	// arrives there is redirected to it.
+	Rerouted []Iface
 }
 
 // LocalMark is the policy routing behind tproxy.

@@ -30,8 +30,9 @@ type Attachment struct{ ContainerID, IfName string }
 // Extras is what an ADD put into the namespace besides rules.
 type Extras struct {
 	LoopbackAddrs []netip.Addr // at most one in practice: see maxStampAddrs
-	LocalMark     LocalMark    // Table 0: none
-	MarkV6        bool         // LocalMark for IPv6 too
+	// LocalMark is there for MarkV4, MarkV6 or both; Table 0: for none.
+	LocalMark      LocalMark
+	MarkV4, MarkV6 bool
 }
 
 // ChainStamp is the chain that holds the stamp: in nat, on no hook.
@@ -71,10 +72,7 @@ func (e Extras) String() string {
 		parts = append(parts, "lo "+a.String())
 	}
 	if e.LocalMark.Table != 0 {
-		families := "v4"
-		if e.MarkV6 {
-			families = "v4+v6"
-		}
+		families := map[[2]bool]string{{true, false}: "v4", {false, true}: "v6", {true, true}: "v4+v6"}[[2]bool{e.MarkV4, e.MarkV6}]
 		parts = append(parts, fmt.Sprintf("mark %d table %d %s", e.LocalMark.Mark, e.LocalMark.Table, families))
 	}
 	if len(parts) == 0 {
@@ -129,7 +127,7 @@ func parseExtras(text string) (Extras, error) {
 		if n, err := fmt.Sscanf(part, "mark %d table %d %s", &e.LocalMark.Mark, &e.LocalMark.Table, &families); n != 3 || err != nil {
 			return e, bad
 		}
-		e.MarkV6 = families == "v4+v6"
+		e.MarkV4, e.MarkV6 = strings.Contains(families, "v4"), strings.Contains(families, "v6")
 	}
 	return e, nil
 }

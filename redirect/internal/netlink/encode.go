@@ -12,6 +12,8 @@ import (
 type Batch struct {
 	b     []byte
 	start int // of the message being written
+	// inMessage is false for a bare list of attributes.
+	inMessage bool
 }
 
 // Bytes gives the messages.
@@ -20,7 +22,7 @@ func (b *Batch) Bytes() []byte { return b.b }
 // Message starts a message: its header, and the family's own header after it.
 // It is complete with the next Message, or with Bytes.
 func (b *Batch) Message(typ, flags uint16, seq uint32, header []byte) {
-	b.start = len(b.b)
+	b.start, b.inMessage = len(b.b), true
 	b.b = append(b.b, make([]byte, unix.NLMSG_HDRLEN)...)
 	h := b.b[b.start:]
 	binary.NativeEndian.PutUint16(h[4:], typ)
@@ -34,6 +36,9 @@ func (b *Batch) Message(typ, flags uint16, seq uint32, header []byte) {
 func (b *Batch) pad() {
 	for len(b.b)%4 != 0 {
 		b.b = append(b.b, 0)
+	}
+	if !b.inMessage {
+		return
 	}
 	binary.NativeEndian.PutUint32(b.b[b.start:], uint32(len(b.b)-b.start))
 }

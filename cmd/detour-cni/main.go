@@ -1,0 +1,133 @@
+// Command detour-cni is the CNI plugin: it redirects a pod's traffic to its
+// sidecar proxy. It is wiring only: package plugin does the work, this prints.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/detour-cni/detour/plugin"
+	"github.com/detour-cni/detour/plugin/mesh"
+)
+
+// buildVersion is set by the linker: -X main.buildVersion=v1.2.3.
+var buildVersion = "devel"
+
+func main() {
+	// skel refuses bad input before a verb runs; a DEL must succeed all the same.
+	if os.Getenv("CNI_COMMAND") == "DEL" {
+		del()
+		return
+	}
+	skel.PluginMainFuncs(skel.CNIFuncs{
+		Add:    verb("ADD", plugin.Add),
+		Check:  verb("CHECK", plugin.Check),
+		Status: verb("STATUS", plugin.Status),
+		GC:     verb("GC", plugin.GC),
+	}, version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"),
+		"detour-cni "+buildVersion+": redirects a pod's traffic to its sidecar proxy; chained CNI plugin for "+dialects())
+}
+
+func dialects() string {
+	names := ""
+	for i, d := range mesh.All() {
+		if i > 0 {
+			names += ", "
+		}
+		names += d.Name
+	}
+	return names
+}
+
+// verb wraps a verb for skel: its result is printed, its outcome logged, and its
+// error becomes CNI's.
+func verb(name string, run func(*skel.CmdArgs, []plugin.Dialect) (plugin.Outcome, error)) func(*skel.CmdArgs) error {
+	return func(args *skel.CmdArgs) error {
+		start := time.Now()
+		outcome, err := run(args, mesh.All())
+		logVerb(name, args.ContainerID, args.IfName, outcome, err, time.Since(start))
+		if err != nil {
+			return plugin.CNIError(err)
+		}
+		if outcome.Result != nil {
+			if _, err := os.Stdout.Write(outcome.Result); err != nil {
+				return plugin.CNIError(fmt.Errorf("print result: %w", err))
+			}
+		}
+		return nil
+	}
+}
+
+// del answers DEL: whatever came, and whatever happens, it is a success.
+func del() {
+	start := time.Now()
+	stdin, readErr := io.ReadAll(os.Stdin)
+	conf, confErr := plugin.ParseNetConf(stdin, mesh.All())
+	pod, argsErr := plugin.ParseArgs(os.Getenv("CNI_ARGS"))
+	id, ifName := os.Getenv("CNI_CONTAINERID"), os.Getenv("CNI_IFNAME")
+	outcome, err := plugin.Del(id, os.Getenv("CNI_NETNS"), ifName)
+	outcome.Conf, outcome.Pod = conf, pod
+	for _, e := range []error{readErr, confErr, argsErr} {
+		if e != nil {
+			outcome.Warnings = append(outcome.Warnings, e.Error())
+		}
+	}
+	logVerb("DEL", id, ifName, outcome, err, time.Since(start))
+}
+
+// logVerb writes the one line of a verb, to stderr and, where the configuration
+// says so, to a file as well. A log that cannot be written is no reason to fail a pod.
+func logVerb(name, id, ifName string, o plugin.Outcome, err error, took time.Duration) {
+	level, message := slog.LevelInfo, "done"
+	attrs := []slog.Attr{slog.String("verb", name)}
+	text := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	text("pod", o.Pod.String())
+	text("container", id)
+	text("ifname", ifName)
+	text("why", o.Decision.Why)
+	text("backend", string(o.Backend))
+	text("rules", string(o.Change))
+	if o.Removed {
+		text("rules", "removed")
+	}
+	for _, w := range o.Warnings {
+		level = slog.LevelWarn
+		text("note", w)
+	}
+	if name == "STATUS" && err == nil {
+		level = slog.LevelDebug // every five seconds, for ever
+	}
+	if err != nil {
+		level, message = slog.LevelError, "failed"
+		text("error", err.Error())
+	}
+	text("traceparent", os.Getenv("TRACEPARENT"))
+	attrs = append(attrs, slog.Duration("took", took.Round(time.Microsecond)))
+	write(o.Conf.Options, level, message, attrs)
+}
+
+func write(o plugin.Options, level slog.Level, message string, attrs []slog.Attr) {
+	least := map[plugin.LogLevel]slog.Level{
+		plugin.LogDebug: slog.LevelDebug, plugin.LogInfo: slog.LevelInfo, plugin.LogWarn: slog.LevelWarn, plugin.LogError: slog.LevelError,
+	}[o.LogLevel]
+	var out io.Writer = os.Stderr
+	if o.LogFile != "" {
+		// O_APPEND: many plugins write at once, each its line in one write.
+		if f, err := os.OpenFile(o.LogFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
+			defer f.Close()
+			out = io.MultiWriter(os.Stderr, f)
+		}
+	}
+	slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: least})).LogAttrs(context.Background(), level, message, attrs...)
+}

@@ -1,0 +1,46 @@
+package plugin
+
+import (
+	"errors"
+
+	"github.com/containernetworking/cni/pkg/types"
+)
+
+// The CNI error codes of detour. Those below 100 are the specification's
+// (CNI 1.1.0, section "Error"), the others our own.
+const (
+	CodeEnvironment  uint = types.ErrInvalidEnvironmentVariables // 4
+	CodeDecode       uint = types.ErrDecodingFailure             // 6: not JSON
+	CodeConfig       uint = types.ErrInvalidNetworkConfig        // 7
+	CodeNamespace    uint = 8                                    // the netns is the host's own, or none
+	CodeUnavailable  uint = types.ErrPluginNotAvailable          // 50: STATUS, cannot serve ADD
+	CodeCommit       uint = 100                                  // the kernel refused the rules
+	CodeDrift        uint = 101                                  // CHECK found a difference
+	CodeAnnotation   uint = 102                                  // an annotation cannot be used
+	CodeNoAnnotation uint = 103                                  // the runtime handed over no annotations
+)
+
+// coded is an error that knows its code. It becomes a types.Error once, at the
+// boundary, so that %w and errors.Is work everywhere before.
+type coded struct {
+	code uint
+	error
+}
+
+func (c coded) Unwrap() error { return c.error }
+
+func withCode(code uint, err error) error {
+	if err == nil {
+		return nil
+	}
+	return coded{code, err}
+}
+
+// CNIError gives an error as CNI prints it, with its code.
+func CNIError(err error) *types.Error {
+	code := uint(types.ErrInternal)
+	if c, ok := errors.AsType[coded](err); ok {
+		code = c.code
+	}
+	return types.NewError(code, err.Error(), "")
+}

@@ -1,0 +1,113 @@
+package netfilter
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/detour-cni/detour/redirect"
+	"github.com/detour-cni/detour/redirect/iptables"
+	"github.com/detour-cni/detour/redirect/nftables"
+)
+
+// Backend names what installs the rules.
+type Backend string
+
+// The backends. Auto is NFTables where the kernel has it, else IPTables.
+const (
+	Auto           Backend = "auto"
+	NFTables       Backend = "nftables"
+	IPTables       Backend = "iptables"
+	IPTablesNFT    Backend = "iptables-nft"
+	IPTablesLegacy Backend = "iptables-legacy"
+)
+
+// ParseBackend reads a backend's name; "" is Auto.
+func ParseBackend(text string) (Backend, error) {
+	switch b := Backend(text); b {
+	case "":
+		return Auto, nil
+	case Auto, NFTables, IPTables, IPTablesNFT, IPTablesLegacy:
+		return b, nil
+	}
+	return "", fmt.Errorf("%q: unknown (want auto, nftables, iptables, iptables-nft or iptables-legacy)", text)
+}
+
+// tool is what a backend does in the current thread's namespace.
+type tool interface {
+	// Commit replaces whatever is ours by the rules and a stamp, in one step.
+	Commit(redirect.RuleSet, redirect.Attachment, redirect.Extras) (redirect.Change, error)
+	reader
+	// Remove takes out all that is ours; false when there was nothing.
+	Remove() (bool, error)
+}
+
+// reader is what CHECK needs of a backend.
+type reader interface {
+	Want(redirect.RuleSet) redirect.Listing
+	List() (redirect.Listing, *redirect.Stamp, error)
+	// Stamp gives the stamp alone, nil where there is none.
+	Stamp() (*redirect.Stamp, error)
+}
+
+// variants are the iptables variants by backend.
+var variants = map[Backend]iptables.Variant{IPTables: "", IPTablesNFT: "nft", IPTablesLegacy: "legacy"}
+
+// find gives the tool of a backend, and the backend's full name.
+func find(b Backend) (tool, Backend, error) {
+	if b == NFTables || b == Auto {
+		return nftables.Backend{}, NFTables, nil
+	}
+	t, err := iptables.Find(variants[b])
+	if err != nil {
+		return nil, b, err
+	}
+	return t, "iptables-" + Backend(t.Variant()), nil
+}
+
+// Probe says whether the backend can work on this node, without changing
+// anything and without a pod: for STATUS.
+func Probe(b Backend) error {
+	switch b {
+	case NFTables:
+		return nftables.Available()
+	case Auto:
+		err := nftables.Available()
+		if err == nil || iptables.Available("") == nil {
+			return nil
+		}
+		return err
+	}
+	return iptables.Available(variants[b])
+}
+
+// installed finds the tool that holds rules of ours here, and their stamp. The
+// backend that the configuration names is asked first; nil where there is nothing.
+func installed(b Backend) (tool, *redirect.Stamp, error) {
+	order := []Backend{NFTables, IPTablesNFT, IPTablesLegacy}
+	slices.SortStableFunc(order, func(x, y Backend) int { return rank(b, x) - rank(b, y) })
+	for _, candidate := range order {
+		t, _, err := find(candidate)
+		if errors.Is(err, iptables.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		stamp, err := t.Stamp()
+		if errors.Is(err, nftables.ErrUnsupported) {
+			continue
+		}
+		if stamp != nil || err != nil {
+			return t, stamp, err
+		}
+	}
+	return nil, nil, nil
+}
+
+func rank(want, b Backend) int {
+	if want == b || want == Auto && b == NFTables {
+		return 0
+	}
+	return 1
+}

@@ -1,0 +1,152 @@
+package netfilter
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/detour-cni/detour/redirect"
+	"github.com/detour-cni/detour/redirect/internal/netlink"
+	"github.com/detour-cni/detour/redirect/nftables"
+)
+
+// undo is how to take back what was changed so far.
+type undo []func() error
+
+func (u *undo) add(f func() error) { *u = append(*u, f) }
+
+// run takes the changes back, the last one first, as far as it gets.
+func (u undo) run() error {
+	var errs []error
+	for _, f := range slices.Backward(u) {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
+}
+
+// commit runs in the pod's namespace.
+func commit(rs redirect.RuleSet, o Options) (Result, error) {
+	was, before, err := installed(o.Backend)
+	if err != nil {
+		return Result{}, err
+	}
+	socket, err := netlink.Open(unix.NETLINK_ROUTE)
+	if err != nil {
+		return Result{}, err
+	}
+	defer socket.Close()
+	pod := namespace{route: socket}
+	t, name, err := find(o.Backend)
+	if err != nil {
+		return Result{}, err
+	}
+	change, extras, err := pod.install(t, rs, o.Owner)
+	if errors.Is(err, nftables.ErrUnsupported) && o.Backend == Auto {
+		if t, name, err = find(IPTables); err == nil {
+			change, extras, err = pod.install(t, rs, o.Owner)
+		}
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{Change: change, Backend: name}
+	if before != nil && change != redirect.Unchanged {
+		result.Warnings = pod.removeStale(before.Extras, extras)
+		if was != t {
+			if _, err := was.Remove(); err != nil {
+				result.Warnings = append(result.Warnings, fmt.Sprintf("rules of another backend stay: %v", err))
+			}
+		}
+	}
+	result.Warnings = append(result.Warnings, rerouteWarnings(rs)...)
+	return result, nil
+}
+
+// install makes the changes: lo first, because what the pod has of IPv6 shows
+// there; the rules last, because they are one transaction.
+func (n namespace) install(t tool, rs redirect.RuleSet, owner redirect.Attachment) (change redirect.Change, extras redirect.Extras, err error) {
+	var done undo
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, done.run())
+		}
+	}()
+	if err := n.loopbackUp(&done); err != nil {
+		return "", extras, fmt.Errorf("lo up: %w", err)
+	}
+	addrs, err := readAddrs()
+	if err != nil {
+		return "", extras, err
+	}
+	extras = extrasOf(rs, addrs.hasIPv6())
+	if err := n.addExtras(extras, addrs, &done); err != nil {
+		return "", extras, err
+	}
+	change, err = t.Commit(rs, owner, extras)
+	return change, extras, err
+}
+
+// extrasOf is what a RuleSet needs besides rules, in a pod with or without IPv6.
+func extrasOf(rs redirect.RuleSet, v6 bool) redirect.Extras {
+	var e redirect.Extras
+	if v6 {
+		e.LoopbackAddrs = rs.LoopbackAddrs
+	}
+	e.MarkV4, e.MarkV6 = rs.V4(), rs.V6() && v6
+	if rs.LocalMark.Table != 0 && (e.MarkV4 || e.MarkV6) {
+		e.LocalMark = rs.LocalMark
+		return e
+	}
+	e.MarkV4, e.MarkV6 = false, false
+	return e
+}
+
+// verify runs in the pod's namespace.
+func verify(rs redirect.RuleSet, b Backend) (moved bool, err error) {
+	t, _, err := installed(b)
+	if err != nil {
+		return false, err
+	}
+	if t == nil {
+		if t, _, err = find(b); err != nil {
+			return false, err
+		}
+	}
+	got, stamp, err := t.List()
+	if err != nil {
+		return false, err
+	}
+	moved, err = redirect.Check(t.Want(rs), got, stamp)
+	if err != nil {
+		return moved, err
+	}
+	socket, err := netlink.Open(unix.NETLINK_ROUTE)
+	if err != nil {
+		return moved, err
+	}
+	defer socket.Close()
+	return moved, namespace{route: socket}.verifyExtras(stamp.Extras)
+}
+
+// remove runs in the pod's namespace.
+func remove(owner redirect.Attachment) (bool, error) {
+	t, stamp, err := installed(Auto)
+	if err != nil || stamp == nil || !stamp.Is(owner) {
+		return false, err
+	}
+	if _, err := t.Remove(); err != nil {
+		return false, err
+	}
+	socket, err := netlink.Open(unix.NETLINK_ROUTE)
+	if err != nil {
+		return true, err
+	}
+	defer socket.Close()
+	var errs []error
+	for _, w := range (namespace{route: socket}).removeStale(stamp.Extras, redirect.Extras{}) {
+		errs = append(errs, errors.New(w))
+	}
+	return true, errors.Join(errs...)
+}

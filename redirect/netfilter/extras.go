@@ -1,0 +1,254 @@
+package netfilter
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/detour-cni/detour/redirect"
+	"github.com/detour-cni/detour/redirect/internal/netlink"
+)
+
+// namespace is the pod's namespace by way of a route socket that was opened in it.
+type namespace struct{ route requester }
+
+// requester is what a netlink socket does for us.
+type requester interface {
+	Do(message []byte) error
+	Dump(request []byte, each func(netlink.Message) error) error
+}
+
+// rulePriority is the priority of tproxy's ip rule. It is explicit: without one
+// the kernel picks the next free, and a second ADD would add a second rule.
+// Anything between local (0) and main (32766) does.
+const rulePriority = 133
+
+// loIndex is lo's interface index, the first in every namespace
+// (LOOPBACK_IFINDEX, include/net/flow.h).
+const loIndex = 1
+
+// loopbackUp brings lo up, where it is down.
+func (n namespace) loopbackUp(done *undo) error {
+	up, err := isUp("lo")
+	if err != nil || up {
+		return err
+	}
+	done.add(func() error { return n.route.Do(linkMessage(0)) })
+	return n.route.Do(linkMessage(unix.IFF_UP))
+}
+
+// isUp asks by ioctl (netdevice(7)): two system calls, no dump.
+func isUp(name string) (bool, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return false, err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, request); err != nil {
+		return false, err
+	}
+	return request.Uint16()&unix.IFF_UP != 0, nil
+}
+
+// linkMessage sets lo's IFF_UP flag to flags (rtnetlink(7), struct ifinfomsg).
+func linkMessage(flags uint32) []byte {
+	var header [unix.SizeofIfInfomsg]byte
+	binary.NativeEndian.PutUint32(header[4:], loIndex)
+	binary.NativeEndian.PutUint32(header[8:], flags)
+	binary.NativeEndian.PutUint32(header[12:], unix.IFF_UP)
+	return message(unix.RTM_NEWLINK, unix.NLM_F_ACK, header[:], func(*netlink.Batch) {})
+}
+
+// object is one of the extras: an address, an ip rule or a route. Its RTM_NEW…
+// message makes it, the same with the next type, RTM_DEL…, removes it.
+type object struct {
+	name   string
+	typ    uint16
+	header []byte
+	attrs  func(*netlink.Batch)
+}
+
+// objects gives the extras one by one, in the order in which they are made.
+func objects(e redirect.Extras) []object {
+	var all []object
+	for _, a := range e.LoopbackAddrs {
+		all = append(all, addrObject(a))
+	}
+	if e.MarkV4 {
+		all = append(all, ruleObject(unix.AF_INET, e.LocalMark), routeObject(unix.AF_INET, e.LocalMark))
+	}
+	if e.MarkV6 {
+		all = append(all, ruleObject(unix.AF_INET6, e.LocalMark), routeObject(unix.AF_INET6, e.LocalMark))
+	}
+	return all
+}
+
+// addrObject is an IPv6 address on lo (struct ifaddrmsg). No duplicate address
+// detection: the address would be tentative for a second.
+func addrObject(a netip.Addr) object {
+	header := []byte{unix.AF_INET6, 128, unix.IFA_F_NODAD, unix.RT_SCOPE_UNIVERSE, 0, 0, 0, 0}
+	binary.NativeEndian.PutUint32(header[4:], loIndex)
+	return object{"address " + a.String() + " on lo", unix.RTM_NEWADDR, header, func(b *netlink.Batch) {
+		b.Attr(unix.IFA_LOCAL, a.AsSlice())
+		b.Attr(unix.IFA_ADDRESS, a.AsSlice())
+	}}
+}
+
+// ruleObject is "ip rule add fwmark M lookup T priority 133" (struct fib_rule_hdr).
+func ruleObject(family byte, m redirect.LocalMark) object {
+	header := []byte{family, 0, 0, 0, unix.RT_TABLE_UNSPEC, 0, 0, unix.FR_ACT_TO_TBL, 0, 0, 0, 0}
+	return object{fmt.Sprintf("ip%s rule fwmark %d lookup %d", familyName(family), m.Mark, m.Table), unix.RTM_NEWRULE, header, func(b *netlink.Batch) {
+		b.Native32(unix.FRA_PRIORITY, rulePriority)
+		b.Native32(unix.FRA_FWMARK, m.Mark)
+		b.Native32(unix.FRA_FWMASK, 1<<32-1)
+		b.Native32(unix.FRA_TABLE, m.Table)
+	}}
+}
+
+// routeObject is "ip route add local default dev lo table T" (struct rtmsg).
+func routeObject(family byte, m redirect.LocalMark) object {
+	header := []byte{family, 0, 0, 0, unix.RT_TABLE_UNSPEC, unix.RTPROT_STATIC, unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0}
+	return object{fmt.Sprintf("ip%s local default route in table %d", familyName(family), m.Table), unix.RTM_NEWROUTE, header, func(b *netlink.Batch) {
+		b.Native32(unix.RTA_OIF, loIndex)
+		b.Native32(unix.RTA_TABLE, m.Table)
+	}}
+}
+
+func familyName(family byte) string {
+	if family == unix.AF_INET6 {
+		return " -6"
+	}
+	return ""
+}
+
+// create makes the object; made is false when it was there already.
+func (n namespace) create(o object) (made bool, err error) {
+	err = n.route.Do(message(o.typ, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL, o.header, o.attrs))
+	if errors.Is(err, unix.EEXIST) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// delete takes the object away, where it still is.
+func (n namespace) delete(o object) error {
+	err := n.route.Do(message(o.typ+1, unix.NLM_F_ACK, o.header, o.attrs))
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EADDRNOTAVAIL) {
+		return nil
+	}
+	return err
+}
+
+// addExtras adds what is not there yet. What was there before is not taken back.
+func (n namespace) addExtras(e redirect.Extras, have addrs6, done *undo) error {
+	for _, o := range objects(e) {
+		if o.typ == unix.RTM_NEWADDR && have.onLo(e.LoopbackAddrs[0]) {
+			continue // the usual second ADD: nothing to ask
+		}
+		made, err := n.create(o)
+		if err != nil {
+			return fmt.Errorf("add %s: %w", o.name, err)
+		}
+		if made {
+			done.add(func() error { return n.delete(o) })
+		}
+	}
+	return nil
+}
+
+// removeStale takes away what an earlier ADD made and this one does not want.
+func (n namespace) removeStale(was, now redirect.Extras) (warnings []string) {
+	keep := map[string]bool{}
+	for _, o := range objects(now) {
+		keep[o.name] = true
+	}
+	for _, o := range objects(was) {
+		if keep[o.name] {
+			continue
+		}
+		if err := n.delete(o); err != nil {
+			warnings = append(warnings, fmt.Sprintf("%s stays: %v", o.name, err))
+		}
+	}
+	return warnings
+}
+
+// verifyExtras gives the first object that is missing, as a *redirect.Drift.
+func (n namespace) verifyExtras(e redirect.Extras) error {
+	addrs, err := readAddrs()
+	if err != nil {
+		return err
+	}
+	for _, a := range e.LoopbackAddrs {
+		if !addrs.onLo(a) {
+			return &redirect.Drift{What: addrObject(a).name + " is missing"}
+		}
+	}
+	for _, o := range objects(e) {
+		if o.typ == unix.RTM_NEWADDR {
+			continue
+		}
+		found, err := n.has(o)
+		if err != nil {
+			return fmt.Errorf("list %s: %w", o.name, err)
+		}
+		if !found {
+			return &redirect.Drift{What: o.name + " is missing"}
+		}
+	}
+	return nil
+}
+
+// has dumps the rules or routes of the object's family and looks for one that has
+// all of its attributes, and its header's fields that say what it does.
+func (n namespace) has(o object) (bool, error) {
+	var b netlink.Batch
+	o.attrs(&b)
+	want := b.Bytes()
+	request := message(o.typ+2, unix.NLM_F_DUMP, append(o.header[:1:1], make([]byte, len(o.header)-1)...), func(b *netlink.Batch) {}) // RTM_GET… is two after RTM_NEW…
+	found := false
+	err := n.route.Dump(request, func(m netlink.Message) error {
+		if len(m.Data) < len(o.header) || m.Data[0] != o.header[0] || m.Data[1] != 0 || m.Data[7] != o.header[7] {
+			return nil
+		}
+		same, err := holdsAttrs(m.Data[len(o.header):], want)
+		found = found || same
+		return err
+	})
+	return found, err
+}
+
+// holdsAttrs reports whether every attribute of want stands in got as well.
+func holdsAttrs(got, want []byte) (bool, error) {
+	values := map[uint16]string{}
+	for a, err := range netlink.Attrs(got) {
+		if err != nil {
+			return false, err
+		}
+		values[a.Type] = string(a.Value)
+	}
+	for a, err := range netlink.Attrs(want) {
+		if err != nil {
+			return false, err
+		}
+		if v, ok := values[a.Type]; !ok || v != string(a.Value) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// message gives one rtnetlink message.
+func message(typ, flags uint16, header []byte, attrs func(*netlink.Batch)) []byte {
+	var b netlink.Batch
+	b.Message(typ, flags, 1, header)
+	attrs(&b)
+	return b.Bytes()
+}
