@@ -126,6 +126,9 @@ func hairpinRules(s Spec) []Rule {
 // that this very pod serves; that call must meet the inbound policy.
 func proxyHairpin(s Spec) []Rule {
 	var rules []Rule
+	if s.InboundMode == InboundTProxy { // marked by DETOUR_REPLY, or by the proxy itself
+		rules = append(rules, Rule{Match{OutIface{lo}, TCP{}, Mark{s.TProxyMark}}, Return{}, "the proxy calls the app with its client's address"})
+	}
 	if len(s.PassthroughSource) > 0 {
 		rules = append(rules, Rule{Match{OutIface{lo}, Src{s.passthroughPrefixes()}}, Return{}, "from this source the proxy reaches its own app"})
 	}
