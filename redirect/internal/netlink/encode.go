@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,9 @@ type Batch struct {
 
 // Bytes gives the messages.
 func (b *Batch) Bytes() []byte { return b.b }
+
+// Grow makes room for so many bytes more, where the size is known beforehand.
+func (b *Batch) Grow(bytes int) { b.b = slices.Grow(b.b, bytes) }
 
 // Message starts a message: its header, and the family's own header after it.
 // It is complete with the next Message, or with Bytes.

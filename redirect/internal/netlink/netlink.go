@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,6 +30,10 @@ func Open(family int) (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
+	// Else an error repeats the whole message it is about, and those with a
+	// set's elements are larger than any buffer for answers. Before Linux 4.3
+	// there is no such option: then such an error is "a message over … bytes".
+	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
 	return &Socket{fd: fd}, nil
 }
 
@@ -54,30 +59,47 @@ func (s *Socket) Send(messages []byte) error {
 
 // Receive reads what one recv gives and calls each for every message in it. It
 // goes on reading until each says that it has seen enough, or fails. Errors from
-// the kernel (NLMSG_ERROR) come to each as an *Error in its message.
+// the kernel (NLMSG_ERROR) come to each as messages: see [Message.Err].
+//
+// The kernel works on a request, and queues the answer or a dump's first part,
+// before send returns; and a dump's next part before receive does. So nothing to
+// read means that nothing will ever come, and Receive does not wait for it.
 func (s *Socket) Receive(each func(Message) (done bool, err error)) error {
 	if s.buf == nil {
 		s.buf = make([]byte, receiveBuffer)
 	}
 	for {
-		n, _, flags, _, err := unix.Recvmsg(s.fd, s.buf, nil, 0)
+		n, _, flags, _, err := unix.Recvmsg(s.fd, s.buf, nil, unix.MSG_DONTWAIT)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
+		case errors.Is(err, unix.EAGAIN):
+			return errors.New("receive: the kernel gave no answer")
 		case err != nil:
 			return fmt.Errorf("receive: %w", err)
 		case flags&unix.MSG_TRUNC != 0:
 			return fmt.Errorf("receive: a message over %d bytes", len(s.buf))
 		}
-		for rest := s.buf[:n]; len(rest) >= unix.NLMSG_HDRLEN; {
-			m, size, err := parse(rest)
+		for m, err := range Messages(s.buf[:n]) {
 			if err != nil {
 				return err
 			}
-			rest = rest[size:]
 			if done, err := each(m); done || err != nil {
 				return err
 			}
+		}
+	}
+}
+
+// Messages walks the messages in b. Whatever is none is an error, yielded last.
+func Messages(b []byte) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		for len(b) >= unix.NLMSG_HDRLEN {
+			m, size, err := parse(b)
+			if !yield(m, err) || err != nil {
+				return
+			}
+			b = b[size:]
 		}
 	}
 }

@@ -1,0 +1,145 @@
+package nftables
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"net/netip"
+	"slices"
+
+	"github.com/detour-cni/detour/redirect"
+)
+
+// set is an anonymous set. Where every interval is one value it is a plain set
+// of values, which is faster to look up; nft does the same.
+type set struct {
+	kind      kind
+	intervals []interval
+	plain     bool
+}
+
+// kind is what a set's keys are: the number nft knows the type by (enum
+// datatypes, include/datatype.h), which it needs to print them, and their length.
+type kind struct {
+	typ, size uint32
+	hostOrder bool
+}
+
+var (
+	kindIPv4 = kind{typ: 7, size: 4}
+	kindIPv6 = kind{typ: 8, size: 16}
+	kindPort = kind{typ: 13, size: 2}
+	kindUID  = kind{typ: 24, size: 4, hostOrder: true}
+	kindGID  = kind{typ: 25, size: 4, hostOrder: true}
+)
+
+// interval is first to last, both included, in network order.
+type interval struct{ first, last []byte }
+
+func (i interval) single() bool { return bytes.Equal(i.first, i.last) }
+
+// next gives the number after v, nil after the last one.
+func next(v []byte) []byte {
+	n := slices.Clone(v)
+	for i := len(n) - 1; i >= 0; i-- {
+		if n[i]++; n[i] != 0 {
+			return n
+		}
+	}
+	return nil
+}
+
+// ofPrefixes gives disjoint intervals that do not touch, of one family.
+func ofPrefixes(prefixes []netip.Prefix) []interval {
+	all := make([]interval, 0, len(prefixes))
+	for _, p := range prefixes {
+		all = append(all, interval{p.Masked().Addr().AsSlice(), lastOf(p)})
+	}
+	return join(all)
+}
+
+func lastOf(p netip.Prefix) []byte {
+	last := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < len(last)*8; i++ {
+		last[i/8] |= 0x80 >> (i % 8)
+	}
+	return last
+}
+
+// ofNumbers does the same for ports and ids.
+func ofNumbers[T ~uint16 | ~uint32](ranges []redirect.Range[T]) []interval {
+	all := make([]interval, 0, len(ranges))
+	for _, r := range ranges {
+		all = append(all, interval{network(r.First), network(r.Last)})
+	}
+	return join(all)
+}
+
+// network gives a number in network order, as long as its type.
+func network[T ~uint16 | ~uint32](n T) []byte {
+	b := network32(uint32(n))
+	if ^T(0) == T(0xffff) {
+		return b[2:]
+	}
+	return b
+}
+
+// join sorts intervals and puts those together that overlap or touch: to the
+// kernel overlaps are EEXIST.
+func join(all []interval) []interval {
+	slices.SortFunc(all, func(a, b interval) int {
+		return cmp.Or(bytes.Compare(a.first, b.first), bytes.Compare(a.last, b.last))
+	})
+	joined := all[:0]
+	for _, i := range all {
+		if n := len(joined); n > 0 {
+			last := &joined[n-1]
+			after := next(last.last)
+			if after == nil || bytes.Compare(i.first, after) <= 0 {
+				if bytes.Compare(i.last, last.last) > 0 {
+					last.last = i.last
+				}
+				continue
+			}
+		}
+		joined = append(joined, i)
+	}
+	return joined
+}
+
+// newSet makes a set of two intervals or more.
+func newSet(k kind, intervals []interval) *set {
+	ranges := func(i interval) bool { return !i.single() }
+	return &set{kind: k, intervals: intervals, plain: !slices.ContainsFunc(intervals, ranges)}
+}
+
+// element is one element as the kernel keeps it.
+type element struct {
+	key []byte
+	end bool // the interval before it ends here, this key not included
+}
+
+// elements gives a set's, in order. An interval that reaches the end of the
+// key space has no end.
+func (s *set) elements() []element {
+	all := make([]element, 0, 2*len(s.intervals))
+	for _, i := range s.intervals {
+		if s.plain {
+			all = append(all, element{key: s.plainKey(i.first)})
+			continue
+		}
+		all = append(all, element{key: i.first})
+		if after := next(i.last); after != nil {
+			all = append(all, element{after, true})
+		}
+	}
+	return all
+}
+
+// plainKey is a value as the register has it when nothing turned it round.
+func (s *set) plainKey(v []byte) []byte {
+	if s.kind.hostOrder {
+		return native32(binary.BigEndian.Uint32(v))
+	}
+	return v
+}
