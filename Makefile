@@ -1,0 +1,121 @@
+# Everything a developer or CI does here. `make help` lists it; the longer recipes
+# are scripts in hack/, each with its reason on top.
+
+BIN      := $(CURDIR)/bin
+GO       ?= go
+FUZZTIME ?= 1m
+
+export PATH := $(BIN):$(PATH)
+
+# Static and small: the plugin runs on every node, whatever libc that has.
+GOBUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN)/
+TOOLSBUILD = CGO_ENABLED=0 $(GO) -C tools build -ldflags "-s -w" -o $(BIN)/
+CNIPLUGINS = github.com/containernetworking/plugins/plugins
+TESTTOOLS  = github.com/containernetworking/cni/cnitool \
+	$(CNIPLUGINS)/main/bridge $(CNIPLUGINS)/main/ptp $(CNIPLUGINS)/main/loopback \
+	$(CNIPLUGINS)/ipam/host-local gotest.tools/gotestsum
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z][a-zA-Z\/-]*:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Build
+
+.PHONY: build
+build: ## Build every program under cmd/ into bin/, static and stripped
+	@$(if $(wildcard cmd/*),$(GOBUILD) $(addprefix ./,$(wildcard cmd/*)))
+	@$(if $(wildcard cmd/*),ls -l $(addprefix $(BIN)/,$(notdir $(wildcard cmd/*))) | awk '{printf "%s %.1f MB\n", $$NF, $$5/1e6}')
+
+.PHONY: clean
+clean: ## Remove bin/
+	rm -rf $(BIN)
+
+##@ What tests, demo and benchmark need
+
+.PHONY: deps
+deps: $(BIN)/.testtools ## Install Debian packages (as root) and the test tools into bin/, where missing
+	@hack/apt.sh
+
+$(BIN)/.testtools: tools/go.mod
+	@echo "go build $(notdir $(TESTTOOLS))"
+	@$(TOOLSBUILD) $(TESTTOOLS)
+	@touch $@
+
+# The linter is the one tool that costs minutes, so `make demo` must not wait for it.
+$(BIN)/golangci-lint: tools/go.mod
+	@echo "go build golangci-lint (about two and a half minutes the first time)"
+	@$(TOOLSBUILD) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(BIN)/govulncheck: tools/go.mod
+	@$(TOOLSBUILD) golang.org/x/vuln/cmd/govulncheck
+
+.PHONY: bin/sing-box
+bin/sing-box: $(BIN)/sing-box ## Build sing-box, a real proxy for end-to-end tests (two minutes the first time)
+$(BIN)/sing-box: tools/sing-box/go.mod
+	@CGO_ENABLED=0 $(GO) -C tools/sing-box build -ldflags "-s -w" -o $(BIN)/ github.com/sagernet/sing-box/cmd/sing-box
+
+##@ Test
+
+.PHONY: test
+test: ## Everything that CI runs, stage by stage, installing what it needs
+	@hack/test.sh
+
+.PHONY: check
+check: fmt test ## Format, lint, test: before a commit
+
+.PHONY: test-unit
+test-unit: $(BIN)/.testtools ## Tests that need neither root nor kernel
+	@hack/gotest.sh unit ./...
+
+.PHONY: test-race
+test-race: $(BIN)/.testtools ## The same under the race detector
+	@hack/gotest.sh race -race ./...
+
+.PHONY: test-netns
+test-netns: deps ## Kernel tests, in namespaces of their own (root)
+	@hack/gotest.sh --kernel netns $$($(GO) list ./... | grep -v /cmd/detour-cni$$)
+
+.PHONY: test-script
+test-script: deps build ## The built plugin through cnitool, as a runtime calls it (root)
+	@hack/gotest.sh --kernel script ./cmd/detour-cni/...
+
+.PHONY: test-mutation
+test-mutation: deps ## Remove each rule in turn: some packet must notice (root)
+	@DETOUR_MUTATION=1 hack/gotest.sh --kernel mutation -run Mutation ./redirect/...
+
+.PHONY: fuzz fuzz-short
+fuzz: ## Run every fuzz target for FUZZTIME (1m)
+	@hack/fuzz.sh $(FUZZTIME)
+fuzz-short: ## Run every fuzz target for three seconds
+	@hack/fuzz.sh 3s
+
+##@ Look
+
+.PHONY: bench
+bench: deps build ## Measure a whole ADD against its peers: docs/benchmarks.md (root; BENCHFLAGS=...)
+	@$(GO) build -o $(BIN)/bench ./bench
+	@hack/isolate.sh $(BIN)/bench $(BENCHFLAGS)
+
+.PHONY: demo
+demo: deps build ## See it work: an app, a proxy, a pod, step by step (root)
+	@if [ -x demo/run.sh ]; then hack/isolate.sh demo/run.sh; \
+	else $(GO) build -o $(BIN)/demo ./demo && hack/isolate.sh $(BIN)/demo; fi
+
+##@ Style
+
+.PHONY: fmt
+fmt: $(BIN)/golangci-lint ## Format the code
+	@golangci-lint fmt ./...
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint lint-selftest ## What .golangci.yml says, DESIGN's import table included
+	@golangci-lint run ./...
+
+.PHONY: lint-selftest
+lint-selftest: $(BIN)/golangci-lint ## Prove that a forbidden import fails the lint
+	@$(GO) -C tools test ./...
+
+.PHONY: vuln
+vuln: $(BIN)/govulncheck ## Known vulnerabilities; needs the database of vuln.go.dev, so CI does not run it
+	@govulncheck $(if $(VULNDB),-db $(VULNDB)) ./... || { echo "make vuln: without an answer from https://vuln.go.dev this has checked nothing (a mirror: make vuln VULNDB=file:///path)" >&2; exit 1; }
