@@ -47,7 +47,7 @@ func Compile(s Spec) (RuleSet, error) {
 			rs.Rerouted = append(rs.Rerouted, r.Iface)
 		}
 	}
-	if s.InboundMode == InboundTProxy {
+	if s.tproxies() {
 		rs.LocalMark = LocalMark{Mark: s.TProxyMark, Table: s.TProxyTable}
 	}
 	return rs, nil
@@ -62,7 +62,7 @@ func merged(s Spec) Spec {
 	s.ExcludeOutboundCIDRs = MergePrefixes(s.ExcludeOutboundCIDRs)
 	s.ExcludeOutboundPorts = Merge(s.ExcludeOutboundPorts)
 	s.ExcludeOutboundUIDs, s.ExcludeOutboundGIDs = Merge(s.ExcludeOutboundUIDs), Merge(s.ExcludeOutboundGIDs)
-	s.IncludeInboundPorts.Ranges = without(s.IncludeInboundPorts.Ranges, s.ExcludeInboundPorts)
+	s.IncludeInboundPorts.Ranges = without(s.IncludeInboundPorts.Ranges, append(s.tunnel(), s.ExcludeInboundPorts...))
 	s.IncludeOutboundPorts = without(s.IncludeOutboundPorts, s.ExcludeOutboundPorts)
 	s.IncludeOutboundCIDRs.Prefixes = MergePrefixes(s.IncludeOutboundCIDRs.Prefixes)
 	s.DNSServers.Prefixes = MergePrefixes(s.DNSServers.Prefixes)

@@ -28,20 +28,19 @@ func dnsRules(s Spec) []Rule {
 		return nil
 	}
 	const own = "the proxy's own queries are direct"
-	var rules []Rule
-	if s.capturesDNSOver(UDPProto) {
-		rules = append(rules, each(s.proxy(UDP{}, DstPort{dns}), Return{}, own)...)
-	}
-	if s.capturesDNSOver(TCPProto) || s.hairpins() {
-		rules = append(rules, each(s.proxy(TCP{}, DstPort{dns}), Return{}, own)...)
-	}
+	var direct, captured []Rule
 	for _, p := range []Proto{UDPProto, TCPProto} {
+		var queries []Rule
 		if s.capturesDNSOver(p) {
 			m := toPrefixes(Match{p.cond(), DstPort{dns}}, s.DNSServers)
-			rules = append(rules, dnsTargets(s, m, "an app's DNS query goes to the proxy")...)
+			queries = dnsTargets(s, m, "an app's DNS query goes to the proxy")
 		}
+		if len(queries) > 0 || p == TCPProto && s.hairpins() {
+			direct = append(direct, each(s.proxy(p.cond(), DstPort{dns}), Return{}, own)...)
+		}
+		captured = append(captured, queries...)
 	}
-	return rules
+	return append(direct, captured...)
 }
 
 // dnsTargets sends a match to where the DNS port is. An address is of one

@@ -9,7 +9,7 @@ import (
 // which works in mangle; and interfaces behind which something else lives.
 func inboundChains(s Spec) []Chain {
 	inbound := Chain{chainInbound, NAT, Prerouting, nil}
-	if s.InboundMode == InboundRedirect {
+	if s.InboundMode == InboundRedirect && !s.IncludeInboundPorts.empty() {
 		inbound.Rules = slices.Concat(exemptInbound(s), inboundPorts(s, func(m Match) []Rule {
 			return []Rule{{m, RedirectTo{s.InboundPort}, "inbound goes to the proxy"}}
 		}))
@@ -28,6 +28,11 @@ func inboundChains(s Spec) []Chain {
 	}
 }
 
+// tproxies reports whether anything inbound is given to a transparent proxy.
+func (s Spec) tproxies() bool {
+	return s.InboundMode == InboundTProxy && !s.IncludeInboundPorts.empty()
+}
+
 func (s Spec) reroutes() bool { return len(s.RerouteInterfaces) > 0 && s.capturesOutbound() }
 
 func excludedIncoming(s Spec) []Rule {
@@ -38,11 +43,20 @@ func excludedIncoming(s Spec) []Rule {
 	return rules
 }
 
-// exemptInbound is who reaches its listener without the proxy.
+// tunnel is the tunnel's port, where there is one.
+func (s Spec) tunnel() []PortRange {
+	if s.TunnelPort == 0 {
+		return nil
+	}
+	return port(s.TunnelPort)
+}
+
+// exemptInbound is who reaches its listener without the proxy. A list of included
+// ports has lost its exempt ones already.
 func exemptInbound(s Spec) []Rule {
 	var rules []Rule
-	if s.TunnelPort != 0 {
-		rules = append(rules, Rule{Match{TCP{}, DstPort{port(s.TunnelPort)}}, Return{}, "the mesh's tunnel reaches its own listener"})
+	if s.TunnelPort != 0 && s.IncludeInboundPorts.All {
+		rules = append(rules, Rule{Match{TCP{}, DstPort{s.tunnel()}}, Return{}, "the mesh's tunnel reaches its own listener"})
 	}
 	if len(s.ExcludeInboundCIDRs) > 0 {
 		rules = append(rules, Rule{Match{Src{s.ExcludeInboundCIDRs}}, Return{}, "excluded client"})
@@ -58,9 +72,6 @@ func exemptInbound(s Spec) []Rule {
 // than who calls the app.
 func inboundPorts(s Spec, bend func(Match) []Rule) []Rule {
 	ports := s.IncludeInboundPorts
-	if ports.empty() {
-		return nil
-	}
 	if !ports.All {
 		own := without([]PortRange{{s.InboundPort, s.InboundPort}, {s.OutboundPort, s.OutboundPort}}, s.ExcludeInboundPorts)
 		ports.Ranges = Merge(slices.Concat(ports.Ranges, own))
@@ -71,7 +82,7 @@ func inboundPorts(s Spec, bend func(Match) []Rule) []Rule {
 // preroutingRules sorts what arrives by interface.
 func preroutingRules(s Spec, redirects bool) []Rule {
 	rules := excludedIncoming(s)
-	for _, r := range s.RerouteInterfaces {
+	for i, r := range s.RerouteInterfaces {
 		if len(r.ExceptCIDRs) > 0 {
 			except := Match{InIface{r.Iface}, Dst{MergePrefixes(r.ExceptCIDRs)}}
 			if redirects {
@@ -85,9 +96,10 @@ func preroutingRules(s Spec, redirects bool) []Rule {
 				rules = append(rules, dnsTargets(s, m, "rerouted interface: its DNS queries go to the proxy")...)
 			}
 		}
-		rules = append(rules,
-			Rule{Match{InIface{r.Iface}}, Jump{chainReroute}, "rerouted interface: its traffic is outbound"},
-			Rule{Match{InIface{r.Iface}}, Return{}, "rerouted interface: not captured is not inbound"})
+		rules = append(rules, Rule{Match{InIface{r.Iface}}, Jump{chainReroute}, "rerouted interface: its traffic is outbound"})
+		if last := i == len(s.RerouteInterfaces)-1; redirects || !last {
+			rules = append(rules, Rule{Match{InIface{r.Iface}}, Return{}, "rerouted interface: not captured is not inbound"})
+		}
 	}
 	if redirects {
 		rules = append(rules, Rule{nil, Jump{chainInbound}, "the rest is inbound"})
@@ -100,7 +112,7 @@ func rerouteRules(s Spec) []Rule { return slices.Concat(excludedPorts(s), captur
 // mangleChains gives the mangle table: tproxy and what its replies need, or just
 // the dropping of packets that conntrack cannot place.
 func mangleChains(s Spec) []Chain {
-	if s.InboundMode != InboundTProxy {
+	if !s.tproxies() {
 		if !s.DropInvalid {
 			return nil
 		}

@@ -15,6 +15,9 @@ func outputRules(s Spec) []Rule {
 	if !s.capturesOutbound() && !s.hairpins() && !s.capturesDNS() {
 		return nil
 	}
+	if !s.capturesOutbound() && !s.hairpins() {
+		return slices.Concat(exemptions(s), dnsRules(s))
+	}
 	return slices.Concat(
 		exemptions(s),
 		excludedPorts(s),
@@ -126,14 +129,14 @@ func hairpinRules(s Spec) []Rule {
 // that this very pod serves; that call must meet the inbound policy.
 func proxyHairpin(s Spec) []Rule {
 	var rules []Rule
-	if s.InboundMode == InboundTProxy { // marked by DETOUR_REPLY, or by the proxy itself
+	if s.tproxies() { // marked by DETOUR_REPLY, or by the proxy itself
 		rules = append(rules, Rule{Match{OutIface{lo}, TCP{}, Mark{s.TProxyMark}}, Return{}, "the proxy calls the app with its client's address"})
 	}
 	if len(s.PassthroughSource) > 0 {
 		rules = append(rules, Rule{Match{OutIface{lo}, Src{s.passthroughPrefixes()}}, Return{}, "from this source the proxy reaches its own app"})
 	}
 	if s.TunnelPort != 0 {
-		rules = append(rules, Rule{Match{OutIface{lo}, TCP{}, DstPort{port(s.TunnelPort)}}, Return{}, "the mesh's tunnel reaches its own listener"})
+		rules = append(rules, Rule{Match{OutIface{lo}, TCP{}, DstPort{s.tunnel()}}, Return{}, "the mesh's tunnel reaches its own listener"})
 	}
 	return append(rules, each(s.proxy(OutIface{lo}, TCP{}), RedirectTo{s.InboundPort}, "the proxy's call to its own pod is an inbound call")...)
 }
