@@ -45,7 +45,7 @@ func (b Backend) Commit(rs redirect.RuleSet, owner redirect.Attachment, extras r
 		return "", err
 	}
 	if len(tables) == 0 {
-		return redirect.Installed, c.install(rs, owner, extras, nil)
+		return c.install(rs, owner, extras, nil)
 	}
 	e, stamp := stamped(rs, installedFamily(rs, tables), owner, extras, tables)
 	same, err := b.holds(e, stamp)
@@ -55,7 +55,7 @@ func (b Backend) Commit(rs redirect.RuleSet, owner redirect.Attachment, extras r
 	if same {
 		return redirect.Unchanged, nil
 	}
-	return redirect.Replaced, c.install(rs, owner, extras, tables)
+	return c.install(rs, owner, extras, tables)
 }
 
 // holds reports whether the kernel has what a batch would put there.
@@ -90,15 +90,22 @@ func hasIPv6() bool {
 
 // install sends the transaction. The inet family is refused by a kernel without
 // IPv6: then it is ip, with the rules for IPv4.
-func (c *conn) install(rs redirect.RuleSet, owner redirect.Attachment, extras redirect.Extras, replace []family) error {
+func (c *conn) install(rs redirect.RuleSet, owner redirect.Attachment, extras redirect.Extras, replace []family) (redirect.Change, error) {
 	f := familyOf(rs)
 	e, _ := stamped(rs, f, owner, extras, replace)
 	err := c.transact(e.Bytes())
-	if f != inet || !errors.Is(err, unix.EOPNOTSUPP) || hasIPv6() {
-		return err
+	if f == inet && errors.Is(err, unix.EOPNOTSUPP) && !hasIPv6() {
+		e, _ = stamped(rs, ip4, owner, extras, replace)
+		err = c.transact(e.Bytes())
 	}
-	e, _ = stamped(rs, ip4, owner, extras, replace)
-	return c.transact(e.Bytes())
+	switch {
+	case err != nil:
+		return "", err
+	case len(replace) > 0:
+		return redirect.Replaced, nil
+	default:
+		return redirect.Installed, nil
+	}
 }
 
 // encode begins a transaction with a table, after the deletion of those in replace.

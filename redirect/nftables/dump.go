@@ -94,10 +94,7 @@ func (c *conn) list(tables []family) (redirect.Listing, *redirect.Stamp, error) 
 	if err != nil {
 		return redirect.Listing{}, nil, fmt.Errorf("nf_tables: list table %s %s: %w", tables[0], tableName, err)
 	}
-	var others uint32
-	if known := uint32(len(r.chains) + len(r.sets)); r.uses > known {
-		others = r.uses - known
-	}
+	others := r.others()
 	stamp := parseStamp(r.stampChain())
 	l := r.listing()
 	if others > 0 {
@@ -108,6 +105,18 @@ func (c *conn) list(tables []family) (redirect.Listing, *redirect.Stamp, error) 
 	}
 	sortChains(l)
 	return l, stamp, nil
+}
+
+// others is how much hangs on the table besides chains and sets: named counters,
+// flowtables. The kernel counts uses of a table, anonymous sets not among them.
+func (r *reader) others() int {
+	known := len(r.chains)
+	for _, s := range r.sets {
+		if s.flags&unix.NFT_SET_ANONYMOUS == 0 {
+			known++
+		}
+	}
+	return max(int(r.uses)-known, 0)
 }
 
 // parseStamp reads a stamp: nil where there is none that is valid.

@@ -37,9 +37,10 @@ const reg1, reg2 = unix.NFT_REG_1, unix.NFT_REG_2
 
 // Attributes that x/sys/unix does not have (linux/netfilter/nf_tables.h).
 const (
-	attrSocketKey  = 1 // NFTA_SOCKET_KEY
-	attrSocketDreg = 2 // NFTA_SOCKET_DREG
-	attrTProxyPort = 3 // NFTA_TPROXY_REG_PORT
+	attrSocketKey    = 1 // NFTA_SOCKET_KEY
+	attrSocketDreg   = 2 // NFTA_SOCKET_DREG
+	attrTProxyFamily = 1 // NFTA_TPROXY_FAMILY
+	attrTProxyPort   = 3 // NFTA_TPROXY_REG_PORT
 
 	socketTransparent = 0 // NFT_SOCKET_TRANSPARENT
 	ctOriginal        = 0 // IP_CT_DIR_ORIGINAL

@@ -181,9 +181,8 @@ func (r *renderer) target(t redirect.Target) {
 		r.add(immediate(reg1, network16(t.Port)), expr{name: "redir", attrs: []attr{
 			num(unix.NFTA_REDIR_REG_PROTO_MIN, reg1), num(unix.NFTA_REDIR_FLAGS, unix.NF_NAT_RANGE_PROTO_SPECIFIED),
 		}})
-	case redirect.TProxyTo: // where nobody listens tproxy ends the rule, and the next one decides
-		r.add(immediate(reg1, network16(t.Port)), expr{name: "tproxy", attrs: []attr{num(attrTProxyPort, reg1)}},
-			immediate(reg1, native32(t.Mark)), metaSet(unix.NFT_META_MARK), decide(nfAccept, ""))
+	case redirect.TProxyTo:
+		r.tproxy(t)
 	case redirect.DNATTo:
 		r.dnat(t.To)
 	case redirect.SetMark:
@@ -203,6 +202,17 @@ func (r *renderer) target(t redirect.Target) {
 
 // Verdicts of netfilter itself (linux/netfilter.h).
 const nfDrop, nfAccept = 0, 1
+
+// tproxy ends the rule where nobody listens, and the next rule decides. In an
+// inet table its family is unspecified: both.
+func (r *renderer) tproxy(t redirect.TProxyTo) {
+	f := uint32(r.table)
+	if r.table == inet {
+		f = unix.NFPROTO_UNSPEC
+	}
+	r.add(immediate(reg1, network16(t.Port)), expr{name: "tproxy", attrs: []attr{num(attrTProxyFamily, f), num(attrTProxyPort, reg1)}},
+		immediate(reg1, native32(t.Mark)), metaSet(unix.NFT_META_MARK), decide(nfAccept, ""))
+}
 
 func (r *renderer) dnat(to netip.AddrPort) {
 	r.add(immediate(reg1, to.Addr().AsSlice()), immediate(reg2, network16(to.Port())), expr{name: "nat", attrs: []attr{
