@@ -33,7 +33,9 @@ func (s Spec) capturesOutbound() bool {
 }
 
 // hairpins reports whether the proxy's calls to the pod's own address are inbound.
-func (s Spec) hairpins() bool { return s.Loopback == Hairpin && s.InboundMode != InboundOff }
+func (s Spec) hairpins() bool {
+	return (s.Loopback == Hairpin || s.Loopback == CaptureAll) && s.InboundMode != InboundOff
+}
 
 // exemptions are for those whose traffic is none of ours, whatever it is.
 func exemptions(s Spec) []Rule {
@@ -80,20 +82,22 @@ func excludedPorts(s Spec) []Rule {
 	return []Rule{{Match{TCP{}, DstPort{s.ExcludeOutboundPorts}}, Return{}, "excluded port: leaves directly, whoever asks"}}
 }
 
+var localhostStays = Rule{Match{Dst{localhost}}, Return{}, "localhost stays local"}
+
 // loopbackRules is what lo does. It comes before the proxy's own exemption,
 // because a proxy's call to the pod's own address may be an inbound call.
 func loopbackRules(s Spec) []Rule {
 	switch s.Loopback {
 	case Bypass:
-		if !s.capturesOutbound() {
-			return nil
-		}
 		return []Rule{{Match{OutIface{lo}}, Return{}, "calls inside the pod stay direct"}}
 	case LocalhostOnly:
-		if !s.capturesOutbound() {
-			return nil
+		return []Rule{localhostStays}
+	case CaptureAll:
+		rules := []Rule{localhostStays}
+		if s.hairpins() {
+			rules = append(rules, proxyHairpin(s)...)
 		}
-		return []Rule{{Match{Dst{localhost}}, Return{}, "localhost stays local"}}
+		return rules
 	default:
 		return hairpinRules(s)
 	}
@@ -105,7 +109,7 @@ func hairpinRules(s Spec) []Rule {
 	captured := insideLoopback(s.IncludeOutboundCIDRs.Prefixes)
 	var rules []Rule
 	if s.hairpins() || len(captured) > 0 {
-		rules = append(rules, Rule{Match{Dst{localhost}}, Return{}, "localhost stays local"})
+		rules = append(rules, localhostStays)
 	}
 	if s.hairpins() {
 		rules = append(rules, proxyHairpin(s)...)

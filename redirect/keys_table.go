@@ -86,8 +86,8 @@ func dnsKeys() []Key {
 
 func otherKeys() []Key {
 	return []Key{
-		one(Key{Name: "loopback", Want: "hairpin, bypass or localhost-only", Meaning: "what `lo` does"},
-			func(s *Spec) *LoopbackKind { return &s.Loopback }, parseWord(Hairpin, Bypass, LocalhostOnly), formatWord[LoopbackKind]),
+		one(Key{Name: "loopback", Want: "hairpin, bypass, localhost-only or capture-all", Meaning: "what `lo` does"},
+			func(s *Spec) *LoopbackKind { return &s.Loopback }, parseWord(Hairpin, Bypass, LocalhostOnly, CaptureAll), formatWord[LoopbackKind]),
 		many(Key{Name: "passthroughSource", Want: "addresses in 127.0.0.0/8, and at most one of IPv6", Meaning: "the sources from which the proxy reaches its own app; ADD puts the IPv6 one on `lo`"},
 			func(s *Spec) *[]netip.Addr { return &s.PassthroughSource }, ParseAddr, netip.Addr.String),
 		one(Key{Name: "dropInvalid", Want: "true or false", Meaning: "drop TCP packets that conntrack calls INVALID, instead of resetting"},

@@ -96,13 +96,14 @@ type LoopbackKind string
 
 // The kinds of loopback. What an app calls at 127.0.0.1 and ::1 is direct in each.
 //
-//	                              Hairpin       Bypass   LocalhostOnly
-//	app   -> pod's own address    direct        direct   outbound port
-//	proxy -> pod's own address    inbound port  direct   direct
+//	                              Hairpin       Bypass   LocalhostOnly  CaptureAll
+//	app   -> pod's own address    direct        direct   outbound port  outbound port
+//	proxy -> pod's own address    inbound port  direct   direct         inbound port
 const (
 	Hairpin       LoopbackKind = "hairpin"
 	Bypass        LoopbackKind = "bypass"
 	LocalhostOnly LoopbackKind = "localhost-only"
+	CaptureAll    LoopbackKind = "capture-all" // the first Istio's; see testdata/rules/walkthrough.txtar
 )
 
 // Families is which address families get rules.

@@ -23,8 +23,8 @@ func checkModes(s Spec) error {
 	if !slices.Contains([]InboundMode{InboundRedirect, InboundTProxy, InboundOff}, s.InboundMode) {
 		return fmt.Errorf("inboundMode: %q: unknown (want redirect, tproxy or off)", s.InboundMode)
 	}
-	if !slices.Contains([]LoopbackKind{Hairpin, Bypass, LocalhostOnly}, s.Loopback) {
-		return fmt.Errorf("loopback: %q: unknown (want hairpin, bypass or localhost-only)", s.Loopback)
+	if !slices.Contains([]LoopbackKind{Hairpin, Bypass, LocalhostOnly, CaptureAll}, s.Loopback) {
+		return fmt.Errorf("loopback: %q: unknown (want hairpin, bypass, localhost-only or capture-all)", s.Loopback)
 	}
 	if !slices.Contains([]Families{FamiliesAuto, FamiliesIPv4, FamiliesIPv6}, s.IPFamilies) {
 		return fmt.Errorf("ipFamilies: %q: unknown (want auto, ipv4 or ipv6)", s.IPFamilies)
