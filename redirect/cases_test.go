@@ -2,6 +2,7 @@ package redirect_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,4 +39,24 @@ func steps(o redirect.Outcome) string {
 		fmt.Fprintf(&b, "\t\t%-8s %s %s[%d] %v\n", s.Matched, s.Table, s.Chain, s.Index, s.Rule)
 	}
 	return b.String()
+}
+
+// TestCasesCoverEveryKey wants each key of a Spec in some case, with a value
+// other than the Envoy default.
+func TestCasesCoverEveryKey(t *testing.T) {
+	cases := redirecttest.Cases(t)
+	for _, k := range redirect.Keys() {
+		usual := k.Get(redirect.EnvoyDefaults())
+		covered := slices.ContainsFunc(cases, func(c redirecttest.Case) bool { return !slices.Equal(k.Get(c.Spec), usual) })
+		if !covered {
+			t.Errorf("%s: no case in testdata/rules has it", k.Name)
+		}
+	}
+}
+
+// TestCasesDefaults wants the breadth that the defaults deserve.
+func TestCasesDefaults(t *testing.T) {
+	if n := len(redirecttest.CaseOf(t, "envoy-defaults").Rows); n < 90 {
+		t.Errorf("envoy-defaults: %d rows (want at least 90)", n)
+	}
 }

@@ -101,6 +101,7 @@ func parseCase(raw []byte) (Case, error) {
 			if c.Rows, err = parseRows(f.Data); err != nil {
 				return c, fmt.Errorf("packets: %w", err)
 			}
+		case foreignRules:
 		default:
 			if !slices.Contains(goldens, f.Name) {
 				return c, fmt.Errorf("section %q: unknown (want spec.json, packets, %s)", f.Name, strings.Join(goldens, ", "))
@@ -115,6 +116,16 @@ func parseCase(raw []byte) (Case, error) {
 
 // goldens are the sections that -update writes, in their order.
 var goldens = []string{"nftables", "iptables", "ip6tables"}
+
+// foreignRules is the section with rules that are not ours (nat, for
+// iptables-restore), of which the packet table must be true as well.
+const foreignRules = "iptables-nat"
+
+// ForeignRules gives the section iptables-nat; "" where the file has none.
+func (c Case) ForeignRules() string {
+	text, _ := c.Golden(foreignRules)
+	return text
+}
 
 // Golden gives a section of rendered rules; false where the file has none yet.
 func (c Case) Golden(section string) (string, bool) {
