@@ -1,0 +1,123 @@
+package iptables
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockWait bounds the wait for the xtables lock. iptables-restore(8) takes -w in
+// whole seconds; -w without a number waits for ever, so this is never zero.
+const lockWait = 5 * time.Second
+
+// lockFile makes the xtables lock the pod's own: what is locked is the network
+// namespace itself, by the file that stands for it, so that two who change one
+// pod wait for each other, nobody waits for the node, and nothing stays behind.
+// The child resolves it. Read since iptables 1.8.6; older ones lock
+// /run/xtables.lock, for lockWait at most. The nft variant needs no lock.
+const lockFile = "XTABLES_LOCKFILE=/proc/self/ns/net"
+
+// environment is all that children get: nothing in ours is meant for them.
+func environment() []string { return []string{lockFile, "LC_ALL=C"} }
+
+// run runs a tool in the current thread's namespace, which a child inherits
+// because Go forks on the calling thread. Its three streams are memory files, not
+// pipes: os/exec needs no goroutine for them, and no child ever blocks on one.
+func run(stdin, path string, args ...string) (stdout string, err error) {
+	var files [3]*os.File
+	for i := range files {
+		fd, err := unix.MemfdCreate("detour", unix.MFD_CLOEXEC)
+		if err != nil {
+			return "", fmt.Errorf("memfd_create: %w", err)
+		}
+		files[i] = os.NewFile(uintptr(fd), "memfd")
+		defer files[i].Close()
+	}
+	if _, err := files[0].WriteString(stdin); err != nil {
+		return "", err
+	}
+	if _, err := files[0].Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	cmd := exec.Cmd{Path: path, Args: append([]string{path}, args...), Env: environment(),
+		Stdin: files[0], Stdout: files[1], Stderr: files[2]}
+	failure := cmd.Run()
+	stderr, err := contents(files[2])
+	if err != nil {
+		return "", err
+	}
+	if failure != nil {
+		return "", toolError(filepath.Base(path), failure, stderr, stdin)
+	}
+	return contents(files[1])
+}
+
+func contents(f *os.File) (string, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(f)
+	return string(b), err
+}
+
+// The tools say which line they did not like: "Error occurred at line: 7" after
+// the reason, "line 7 failed", or "line 7: RULE_APPEND failed (…)".
+var (
+	lineAfter  = regexp.MustCompile(`^Error occurred at line: (\d+)$`)
+	lineBefore = regexp.MustCompile(`\bline (\d+)\b:? ?`)
+	banner     = regexp.MustCompile(`^(ip6?tables[a-z-]*)( v[0-9.]+ \([a-z_]+\))?: ?`)
+)
+
+// maxRule is how many bytes of a rule an error repeats.
+const maxRule = 200
+
+// toolError makes one line of what a tool said, and repeats the rule that the
+// tool counts to. Kernel errors of the legacy variant point at a COMMIT.
+func toolError(tool string, failure error, stderr, stdin string) error {
+	var said []string
+	number := 0
+	for l := range strings.Lines(stderr) {
+		l = banner.ReplaceAllString(strings.TrimSpace(l), "")
+		if m := lineAfter.FindStringSubmatch(l); m != nil {
+			number, _ = strconv.Atoi(m[1]) // digits, and where they are too many there is no such line
+			continue
+		}
+		if m := lineBefore.FindStringSubmatch(l); m != nil && number == 0 {
+			number, _ = strconv.Atoi(m[1])
+			l = strings.Replace(l, m[0], "", 1)
+		}
+		if l != "" && !strings.HasPrefix(l, "Try `") {
+			said = append(said, l)
+		}
+	}
+	text := strings.Join(said, "; ")
+	if number > 0 {
+		text = fmt.Sprintf("line %d: %s%s", number, text, ruleAt(stdin, number))
+	}
+	var exit *exec.ExitError
+	if !errors.As(failure, &exit) || text == "" {
+		return fmt.Errorf("%s: %w", tool, failure)
+	}
+	return fmt.Errorf("%s: %w: %s", tool, failure, text)
+}
+
+func ruleAt(stdin string, number int) string {
+	lines := strings.Split(stdin, "\n")
+	if number > len(lines) || lines[number-1] == "" {
+		return ""
+	}
+	l := lines[number-1]
+	if len(l) > maxRule {
+		l = l[:maxRule] + "…"
+	}
+	return ": " + l
+}
