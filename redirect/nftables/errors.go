@@ -13,13 +13,13 @@ import (
 // ErrUnsupported says that this kernel cannot do it: it has no nf_tables, no nat
 // in the inet family (Linux before 5.2), or lacks an expression. Another backend
 // may still work. Every other error is a refusal.
-var ErrUnsupported = errors.New("nf_tables: not in this kernel")
+var ErrUnsupported = errors.New("not in this kernel")
 
 // unsupported marks an error as ErrUnsupported where its errno says so.
 func unsupported(err error, missing ...error) error {
 	for _, m := range append(missing, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP) {
 		if errors.Is(err, m) {
-			return fmt.Errorf("%w: %w", ErrUnsupported, err)
+			return fmt.Errorf("%w: %w", err, ErrUnsupported)
 		}
 	}
 	return err
