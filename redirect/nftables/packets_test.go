@@ -16,10 +16,11 @@ func TestAnAppsCallReachesTheProxyAndIsCounted(t *testing.T) {
 	inNetns(t, func() {
 		run(t, "ip", "link", "set", "lo", "up")
 		run(t, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
-		run(t, "ip", "link", "set", "eth1", "up") // first: then eth0 has its carrier from the start
+		run(t, "ip", "link", "set", "eth1", "up")
 		run(t, "ip", "link", "set", "eth0", "up")
 		run(t, "ip", "addr", "add", "10.9.0.2/24", "dev", "eth0")
-		run(t, "ip", "addr", "add", "fd09::2/64", "dev", "eth0", "nodad")
+		run(t, "ip", "addr", "add", "fd09::2/128", "dev", "lo") // on a veth it is tentative for a while
+		run(t, "ip", "route", "add", "fd09::/64", "dev", "eth0")
 		rs := overlay(t, `{"excludeOutboundCIDRs": ["10.9.1.0/24"]}`)
 		commit(t, rs, redirect.Installed)
 		for _, to := range []string{"10.9.0.1:80", "[fd09::1]:80"} {
