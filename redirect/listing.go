@@ -1,9 +1,9 @@
 package redirect
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash/fnv"
 	"slices"
 )
 
@@ -22,16 +22,19 @@ type ListedChain struct {
 // ListedRule is one rule: all of it, and its comment again for people.
 type ListedRule struct{ Text, Comment string }
 
-// Digest is 32 hex digits of SHA-256 over the whole Listing.
+// Digest is 32 hex digits of FNV-1a over the whole Listing. It is no signature:
+// whoever may change rules here may change the stamp beside them as well. So it
+// need not be a cryptographic hash, which would cost the plugin 250 KB and a
+// self-test at every start.
 func (l Listing) Digest() string {
-	h := sha256.New()
+	h := fnv.New128a()
 	for _, c := range l.Chains {
 		fmt.Fprintf(h, "chain %q %q\n", c.Name, c.Attached)
 		for _, r := range c.Rules {
 			fmt.Fprintf(h, "%q\n", r.Text)
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil))[:32]
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Drift says how the rules in a namespace differ from those that ADD installed.

@@ -1,10 +1,10 @@
 package redirect
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -39,7 +39,7 @@ type Extras struct {
 const ChainStamp = "DETOUR_STAMP"
 
 // maxContainerID is the longest container id that a stamp holds in full; the
-// usual ones have 64. A longer one is kept as its SHA-256, which is 64 long.
+// usual ones have 64. A longer one is kept as its first half and an FNV-1a of all.
 const maxContainerID = 64
 
 // maxStampAddrs is how many addresses fit a comment of 128 bytes.
@@ -56,8 +56,9 @@ func shortID(id string) string {
 	if len(id) <= maxContainerID {
 		return id
 	}
-	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:])
+	h := fnv.New128a()
+	_, _ = h.Write([]byte(id)) // never fails (hash.Hash)
+	return id[:maxContainerID/2] + hex.EncodeToString(h.Sum(nil))
 }
 
 // Is reports whether the stamp was made by this attachment.
