@@ -81,32 +81,40 @@ func Probe(b Backend) error {
 	return iptables.Available(variants[b])
 }
 
-// installed finds the tool that holds rules of ours here, and their stamp. The
-// backend that the configuration names is asked first; nil where there is nothing.
-func installed(b Backend) (tool, *redirect.Stamp, error) {
+// found is what an earlier ADD left in the namespace: by which tool, and its stamp.
+// The zero found is nothing.
+type found struct {
+	tool  tool
+	name  Backend
+	stamp *redirect.Stamp
+}
+
+// installed finds the tool that holds rules of ours here. The backend that the
+// configuration names is asked first.
+func installed(b Backend) (found, error) {
 	order := []Backend{NFTables, IPTablesNFT, IPTablesLegacy}
 	slices.SortStableFunc(order, func(x, y Backend) int { return rank(b, x) - rank(b, y) })
 	for _, candidate := range order {
-		t, _, err := find(candidate)
+		t, name, err := find(candidate)
 		if errors.Is(err, iptables.ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, nil, err
+			return found{}, err
 		}
 		stamp, err := t.Stamp()
 		if errors.Is(err, nftables.ErrUnsupported) {
 			continue
 		}
 		if stamp != nil || err != nil {
-			return t, stamp, err
+			return found{t, name, stamp}, err
 		}
 	}
-	return nil, nil, nil
+	return found{}, nil
 }
 
 func rank(want, b Backend) int {
-	if want == b || want == Auto && b == NFTables {
+	if want == b || want == Auto && b == NFTables || want == IPTables && b != NFTables {
 		return 0
 	}
 	return 1

@@ -28,7 +28,7 @@ func (u undo) run() error {
 
 // commit runs in the pod's namespace.
 func commit(rs redirect.RuleSet, o Options) (Result, error) {
-	was, before, err := installed(o.Backend)
+	was, err := installed(o.Backend)
 	if err != nil {
 		return Result{}, err
 	}
@@ -38,30 +38,40 @@ func commit(rs redirect.RuleSet, o Options) (Result, error) {
 	}
 	defer socket.Close()
 	pod := namespace{route: socket}
-	t, name, err := find(o.Backend)
-	if err != nil {
-		return Result{}, err
-	}
-	change, extras, err := pod.install(t, rs, o.Owner)
-	if errors.Is(err, nftables.ErrUnsupported) && o.Backend == Auto {
-		if t, name, err = find(IPTables); err == nil {
-			change, extras, err = pod.install(t, rs, o.Owner)
-		}
-	}
+	change, extras, name, err := pod.choose(find, rs, o)
 	if err != nil {
 		return Result{}, err
 	}
 	result := Result{Change: change, Backend: name}
-	if before != nil && change != redirect.Unchanged {
-		result.Warnings = pod.removeStale(before.Extras, extras)
-		if was != t {
-			if _, err := was.Remove(); err != nil {
+	if was.stamp != nil && change != redirect.Unchanged {
+		result.Warnings = pod.removeStale(was.stamp.Extras, extras)
+		if was.name != name {
+			if _, err := was.tool.Remove(); err != nil {
 				result.Warnings = append(result.Warnings, fmt.Sprintf("rules of another backend stay: %v", err))
 			}
 		}
 	}
 	result.Warnings = append(result.Warnings, rerouteWarnings(rs)...)
 	return result, nil
+}
+
+// choose installs by the backend that is asked for. Auto is nftables first, and
+// iptables where the kernel turns out to lack something.
+func (n namespace) choose(find func(Backend) (tool, Backend, error), rs redirect.RuleSet, o Options) (redirect.Change, redirect.Extras, Backend, error) {
+	t, name, err := find(o.Backend)
+	if err != nil {
+		return "", redirect.Extras{}, name, err
+	}
+	change, extras, err := n.install(t, rs, o.Owner)
+	if o.Backend != Auto || !errors.Is(err, nftables.ErrUnsupported) {
+		return change, extras, name, err
+	}
+	t, name, other := find(IPTables)
+	if other != nil {
+		return "", extras, name, fmt.Errorf("%w; and %w", err, other)
+	}
+	change, extras, err = n.install(t, rs, o.Owner)
+	return change, extras, name, err
 }
 
 // install makes the changes: lo first, because what the pod has of IPv6 shows
@@ -105,10 +115,11 @@ func extrasOf(rs redirect.RuleSet, v6 bool) redirect.Extras {
 
 // verify runs in the pod's namespace.
 func verify(rs redirect.RuleSet, b Backend) (moved bool, err error) {
-	t, _, err := installed(b)
+	was, err := installed(b)
 	if err != nil {
 		return false, err
 	}
+	t := was.tool
 	if t == nil {
 		if t, _, err = find(b); err != nil {
 			return false, err
@@ -132,11 +143,11 @@ func verify(rs redirect.RuleSet, b Backend) (moved bool, err error) {
 
 // remove runs in the pod's namespace.
 func remove(owner redirect.Attachment) (bool, error) {
-	t, stamp, err := installed(Auto)
-	if err != nil || stamp == nil || !stamp.Is(owner) {
+	was, err := installed(Auto)
+	if err != nil || was.stamp == nil || !was.stamp.Is(owner) {
 		return false, err
 	}
-	if _, err := t.Remove(); err != nil {
+	if _, err := was.tool.Remove(); err != nil {
 		return false, err
 	}
 	socket, err := netlink.Open(unix.NETLINK_ROUTE)
@@ -145,7 +156,7 @@ func remove(owner redirect.Attachment) (bool, error) {
 	}
 	defer socket.Close()
 	var errs []error
-	for _, w := range (namespace{route: socket}).removeStale(stamp.Extras, redirect.Extras{}) {
+	for _, w := range (namespace{route: socket}).removeStale(was.stamp.Extras, redirect.Extras{}) {
 		errs = append(errs, errors.New(w))
 	}
 	return true, errors.Join(errs...)

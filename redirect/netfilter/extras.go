@@ -30,31 +30,44 @@ const rulePriority = 133
 // (LOOPBACK_IFINDEX, include/net/flow.h).
 const loIndex = 1
 
-// loopbackUp brings lo up, where it is down.
+// loopbackUp brings lo up, where it is down. The kernel gives it 127.0.0.1 and ::1
+// as it comes up, and takes only ::1 back as it goes down (inetdev_event).
 func (n namespace) loopbackUp(done *undo) error {
-	up, err := isUp("lo")
-	if err != nil || up {
+	flags, err := askLo(unix.SIOCGIFFLAGS)
+	if err != nil || flags.Uint16()&unix.IFF_UP != 0 {
+		return err
+	}
+	if _, err := askLo(unix.SIOCGIFADDR); errors.Is(err, unix.EADDRNOTAVAIL) {
+		done.add(func() error { return n.delete(localhostObject()) })
+	}
+	if err := n.route.Do(linkMessage(unix.IFF_UP)); err != nil {
 		return err
 	}
 	done.add(func() error { return n.route.Do(linkMessage(0)) })
-	return n.route.Do(linkMessage(unix.IFF_UP))
+	return nil
 }
 
-// isUp asks by ioctl (netdevice(7)): two system calls, no dump.
-func isUp(name string) (bool, error) {
+// askLo asks about lo by ioctl (netdevice(7)): three system calls, no dump.
+func askLo(what uint) (*unix.Ifreq, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer unix.Close(fd)
-	request, err := unix.NewIfreq(name)
+	request, err := unix.NewIfreq("lo")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, request); err != nil {
-		return false, err
-	}
-	return request.Uint16()&unix.IFF_UP != 0, nil
+	return request, unix.IoctlIfreq(fd, what, request)
+}
+
+// localhostObject is the IPv4 address that lo gets by itself.
+func localhostObject() object {
+	header := []byte{unix.AF_INET, 8, 0, unix.RT_SCOPE_HOST, 0, 0, 0, 0}
+	binary.NativeEndian.PutUint32(header[4:], loIndex)
+	return object{"address 127.0.0.1 on lo", unix.RTM_NEWADDR, header, func(b *netlink.Batch) {
+		b.Attr(unix.IFA_LOCAL, []byte{127, 0, 0, 1})
+	}}
 }
 
 // linkMessage sets lo's IFF_UP flag to flags (rtnetlink(7), struct ifinfomsg).
@@ -128,22 +141,34 @@ func familyName(family byte) string {
 	return ""
 }
 
-// create makes the object; made is false when it was there already.
+// create makes the object; made is false when it was there already. A route is
+// EEXIST to the kernel also when the one in its place leads elsewhere.
 func (n namespace) create(o object) (made bool, err error) {
 	err = n.route.Do(message(o.typ, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL, o.header, o.attrs))
-	if errors.Is(err, unix.EEXIST) {
-		return false, nil
+	if !errors.Is(err, unix.EEXIST) || o.typ == unix.RTM_NEWADDR {
+		return err == nil, ignore(err, unix.EEXIST)
 	}
-	return err == nil, err
+	same, err := n.has(o)
+	if err == nil && !same {
+		err = errors.New("another is in its place")
+	}
+	return false, err
+}
+
+// ignore gives nil for an error that is one of these.
+func ignore(err error, these ...error) error {
+	for _, e := range these {
+		if errors.Is(err, e) {
+			return nil
+		}
+	}
+	return err
 }
 
 // delete takes the object away, where it still is.
 func (n namespace) delete(o object) error {
 	err := n.route.Do(message(o.typ+1, unix.NLM_F_ACK, o.header, o.attrs))
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EADDRNOTAVAIL) {
-		return nil
-	}
-	return err
+	return ignore(err, unix.ENOENT, unix.ESRCH, unix.EADDRNOTAVAIL)
 }
 
 // addExtras adds what is not there yet. What was there before is not taken back.

@@ -92,19 +92,15 @@ func inside(path string, f func() error) error {
 	if inner != nil {
 		return inner
 	}
-	var notNS ns.NSPathNotNSErr
-	if errors.As(err, &notNS) {
-		return ErrNoNamespace
-	}
 	return err
 }
 
-// checkNamespace refuses what must not be entered, without opening it. Two paths
-// are one namespace when device and inode agree (namespaces(7)).
+// checkNamespace refuses what must not be entered, before it is. Two paths are
+// one namespace when device and inode agree (namespaces(7)).
 func checkNamespace(path string) error {
 	var pod, own unix.Stat_t
 	if err := unix.Stat(path, &pod); err != nil {
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENAMETOOLONG) {
 			return fmt.Errorf("%w: %w", ErrNoNamespace, err)
 		}
 		return err
@@ -117,6 +113,21 @@ func checkNamespace(path string) error {
 	}
 	if pod.Dev == own.Dev && pod.Ino == own.Ino {
 		return ErrHostNamespace
+	}
+	return checkKind(path)
+}
+
+// checkKind asks the kernel whether a regular file is a network namespace
+// (ioctl_nsfs(2)): setns says EINVAL to any other, and package ns takes every
+// file of /proc for one.
+func checkKind(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
+		return ErrNoNamespace
 	}
 	return nil
 }
