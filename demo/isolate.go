@@ -45,19 +45,25 @@ func isolate() int {
 		fmt.Fprintln(os.Stderr, "demo: make namespaces:", err)
 		return 1
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan int, 1)
+	go func() { ended <- exitCode(cmd.Wait()) }()
 	select {
-	case err = <-ended:
+	case code := <-ended:
+		return code
 	case <-signals:
 		_ = cmd.Process.Kill() // as pid 1 of its namespace it takes everybody along
-		_ = <-ended            // it says that it was killed
+		<-ended
 		fmt.Println("\ninterrupted: everything is gone with its namespaces")
 		return exitInterrupted
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return max(exit.ExitCode(), 1)
+}
+
+func exitCode(err error) int {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return max(exit.ExitCode(), 1) // -1: killed
+	}
+	if err != nil {
+		return 1
 	}
 	return 0
 }

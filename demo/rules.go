@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"os/exec"
 	"strings"
 
+	"github.com/detour-cni/detour/demo/words"
 	"github.com/detour-cni/detour/redirect"
 	"github.com/detour-cni/detour/redirect/nftables"
 )
@@ -37,7 +37,7 @@ func countRules(p *pod, rs redirect.RuleSet) ([]counted, error) {
 				continue
 			}
 			rule := c.Rules[origins[c.Name][k.Index]]
-			if n := len(rules); n > 0 && rules[n-1].chain.Name == c.Name && rules[n-1].rule.Why == rule.Why && words(rules[n-1].rule.Match) == words(rule.Match) {
+			if n := len(rules); n > 0 && rules[n-1].chain.Name == c.Name && rules[n-1].rule.Why == rule.Why && words.Match(rules[n-1].rule.Match) == words.Match(rule.Match) {
 				rules[n-1].packets += k.Packets // one rule, said once for each family
 				continue
 			}
@@ -47,7 +47,7 @@ func countRules(p *pod, rs redirect.RuleSet) ([]counted, error) {
 	return rules, nil
 }
 
-// hooks says what a chain's place means.
+// hookWords says what a chain's place means.
 func hookWords(h redirect.Hook) string {
 	switch h {
 	case redirect.Output:
@@ -73,80 +73,13 @@ func (s *screen) showRules(rules []counted) {
 		if r.packets > 0 {
 			times = fmt.Sprint(r.packets)
 		}
-		line := fmt.Sprintf(row, times, words(r.rule.Match), targetWords(r.rule.Target), r.rule.Why)
+		line := fmt.Sprintf(row, times, words.Match(r.rule.Match), words.Target(r.rule.Target), r.rule.Why)
 		if r.packets == 0 {
 			line = s.paint(faint, line)
 		}
 		s.print("%s", line)
 	}
 	s.print("")
-}
-
-// words says a Match in few words.
-func words(m redirect.Match) string {
-	if len(m) == 0 {
-		return "anything else"
-	}
-	text := ""
-	for _, c := range m {
-		text += " " + condWords(c)
-	}
-	return strings.TrimSpace(text)
-}
-
-func condWords(c redirect.Cond) string {
-	switch c := c.(type) {
-	case redirect.TCP:
-		return "TCP"
-	case redirect.UDP:
-		return "UDP"
-	case redirect.OutIface:
-		return "on " + string(c.Iface)
-	case redirect.InIface:
-		return "in by " + string(c.Iface)
-	case redirect.UID:
-		return "of user " + list(c.IDs)
-	case redirect.GID:
-		return "of group " + list(c.IDs)
-	case redirect.DstPort:
-		return "to " + list(c.Ports)
-	case redirect.Dst:
-		return "to " + prefixes(c.Prefixes)
-	case redirect.Src:
-		return "from " + prefixes(c.Prefixes)
-	}
-	return fmt.Sprintf("%v", c)
-}
-
-func list[T fmt.Stringer](items []T) string {
-	var all []string
-	for _, i := range items {
-		all = append(all, i.String())
-	}
-	return strings.Join(all, ",")
-}
-
-// prefixes leaves out the length of a single address.
-func prefixes(of []netip.Prefix) string {
-	var all []string
-	for _, p := range of {
-		if p.IsSingleIP() {
-			all = append(all, p.Addr().String())
-			continue
-		}
-		all = append(all, p.String())
-	}
-	return strings.Join(all, ",")
-}
-
-func targetWords(t redirect.Target) string {
-	switch t := t.(type) {
-	case redirect.Return:
-		return "untouched"
-	case redirect.RedirectTo:
-		return fmt.Sprintf("-> :%d", t.Port)
-	}
-	return fmt.Sprintf("%v", t)
 }
 
 // nft runs the standard tool in a namespace: what anybody with root would see or do.
