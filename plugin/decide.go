@@ -1,9 +1,7 @@
 package plugin
 
 import (
-	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -35,7 +33,7 @@ func Decide(o Options, pod Pod, dialects []Dialect) (Decision, error) {
 	if o.Pods == PodsAll {
 		return Decision{Redirect: true, Spec: o.Redirect, Why: "pods: all"}, nil
 	}
-	if !pod.Handed {
+	if !pod.Handed && pod.Ref.IsPod() {
 		return withoutAnnotations(o, pod)
 	}
 	return claimed(o, pod, dialects)
@@ -44,14 +42,12 @@ func Decide(o Options, pod Pod, dialects []Dialect) (Decision, error) {
 // withoutAnnotations is for a runtime that handed over none at all: nobody can
 // say whether the pod is meshed.
 func withoutAnnotations(o Options, pod Pod) (Decision, error) {
-	switch {
-	case !pod.Ref.IsPod():
-		return leave("no Kubernetes pod")
-	case o.MissingAnnotations == MissingPass:
+	if o.MissingAnnotations == MissingPass {
 		return leave("the runtime handed over no annotations, and missingAnnotations is pass")
 	}
 	err := fmt.Errorf("pod %q: the runtime handed over no annotations: want containerd >= 1.5 or CRI-O >= 1.29, "+
-		"capability %q in detour's entry, and no Multus delegate in between; missingAnnotations: pass lets such pods start outside the mesh",
+		"\"capabilities\": {%q: true} in detour's entry of the conflist, and no Multus delegate in between; "+
+		"missingAnnotations: pass lets such pods start outside the mesh",
 		pod.Ref, AnnotationsCapability)
 	return Decision{}, withCode(CodeNoAnnotation, err)
 }
@@ -59,8 +55,9 @@ func withoutAnnotations(o Options, pod Pod) (Decision, error) {
 // claimed asks the dialects in order; the first that knows the pod decides.
 func claimed(o Options, pod Pod, dialects []Dialect) (Decision, error) {
 	var (
-		first Decision
-		found bool
+		first   Decision
+		found   bool
+		reasons []string
 	)
 	for _, name := range o.Meshes {
 		d, ok := dialectOf(dialects, name)
@@ -71,11 +68,18 @@ func claimed(o Options, pod Pod, dialects []Dialect) (Decision, error) {
 		if err != nil && !found {
 			return Decision{}, annotationError(pod, err)
 		}
-		if err != nil || claim.Verdict == NotMine {
+		if err != nil {
+			first.Notes = append(first.Notes, fmt.Sprintf("%s was not asked further: %v", d.Name, err))
+			continue
+		}
+		if claim.Verdict == NotMine {
+			if claim.Why != "" {
+				reasons = append(reasons, d.Name+": "+claim.Why)
+			}
 			continue
 		}
 		if found {
-			first.Notes = append(first.Notes, fmt.Sprintf("%s would claim it too (%s)", d.Name, claim.Why))
+			first.Notes = append(first.Notes, fmt.Sprintf("%s knows it too (%s); %s comes first in meshes", d.Name, claim.Why, first.Dialect))
 			continue
 		}
 		found = true
@@ -84,9 +88,20 @@ func claimed(o Options, pod Pod, dialects []Dialect) (Decision, error) {
 		}
 	}
 	if !found {
-		return leave("no mesh claims it (asked: %s)", strings.Join(o.Meshes, ", "))
+		return unclaimed(o, pod, reasons)
 	}
 	return first, nil
+}
+
+// unclaimed says why nobody claims the pod.
+func unclaimed(o Options, pod Pod, reasons []string) (Decision, error) {
+	switch {
+	case len(reasons) > 0:
+		return leave("no mesh claims it: %s", strings.Join(reasons, "; "))
+	case !pod.Ref.IsPod() && !pod.Handed:
+		return leave("no Kubernetes pod, and no mesh claims it")
+	}
+	return leave("no mesh claims it (asked: %s)", strings.Join(o.Meshes, ", "))
 }
 
 func annotationError(pod Pod, err error) error {
@@ -96,13 +111,42 @@ func annotationError(pod Pod, err error) error {
 	return withCode(CodeAnnotation, err)
 }
 
-// decide compiles the Spec of a pod that a dialect claims: the dialect's, the
+// decide makes the Spec of a pod that a dialect claims: the dialect's, the
 // node's options over it, the annotations over both.
 func decide(o Options, pod Pod, d Dialect, claim Claim) (Decision, error) {
-	why := d.Name + ": " + claim.Why
+	decision := Decision{Dialect: d.Name, Why: d.Name + ": " + claim.Why}
 	if claim.Verdict == Left {
-		return Decision{Dialect: d.Name, Why: why}, nil
+		return decision, nil
 	}
+	spec, err := o.specOf(d)
+	if err != nil {
+		return Decision{}, withCode(CodeConfig, err)
+	}
+	l, err := applyRows(spec, pod, d.Rows, o.Overrides.Allow(pod.Ref.Namespace))
+	if err != nil {
+		return Decision{}, annotationError(pod, err)
+	}
+	decision.Notes = l.notes
+	if l.off != "" {
+		decision.Why = d.Name + ": " + l.off
+		return decision, nil
+	}
+	if err := l.spec.Validate(); err != nil {
+		if len(l.applied) == 0 {
+			return Decision{}, withCode(CodeConfig, fmt.Errorf("meshOptions of %s: %w", d.Name, err))
+		}
+		return Decision{}, annotationError(pod, fmt.Errorf("annotation %s: %w", strings.Join(l.applied, ", "), err))
+	}
+	decision.Redirect, decision.Spec = true, l.spec
+	return decision, nil
+}
+
+// OwnDialect is the dialect whose defaults are the node's `redirect`.
+const OwnDialect = "detour"
+
+// specOf gives what the node says of a dialect's pods: the dialect's defaults,
+// meshOptions' "*" over them, and its own over that.
+func (o Options) specOf(d Dialect) (redirect.Spec, error) {
 	spec := d.Defaults()
 	if d.Name == OwnDialect {
 		spec = o.Redirect
@@ -114,77 +158,8 @@ func decide(o Options, pod Pod, d Dialect, claim Claim) (Decision, error) {
 		}
 		var err error
 		if spec, err = overlay("meshOptions."+layer, spec, raw, addExempt); err != nil {
-			return Decision{}, withCode(CodeConfig, err)
+			return spec, err
 		}
 	}
-	spec, notes, err := applyRows(spec, pod, d.Rows, o.Overrides.Allow(pod.Ref.Namespace))
-	if err != nil {
-		return Decision{}, annotationError(pod, err)
-	}
-	if err := spec.Validate(); err != nil {
-		return Decision{}, annotationError(pod, fmt.Errorf("annotations of %s: %w", d.Name, err))
-	}
-	return Decision{Redirect: true, Spec: spec, Dialect: d.Name, Why: why, Notes: notes}, nil
-}
-
-// OwnDialect is the dialect whose defaults are the node's `redirect`.
-const OwnDialect = "detour"
-
-// maxAnnotation is the most bytes of one annotation that are looked at: the API
-// server takes no more than 256 KiB for all of a pod's
-// (k8s.io/apimachinery, TotalAnnotationSizeLimitB).
-const maxAnnotation = 256 << 10
-
-// applyRows lays annotations over a Spec, in the rows' order.
-func applyRows(spec redirect.Spec, pod Pod, rows []Row, allowed bool) (redirect.Spec, []string, error) {
-	var notes []string
-	for _, row := range rows {
-		value, ok := pod.Annotations[row.Annotation]
-		if !ok || strings.TrimSpace(value) == "" && row.Empty == EmptyUnset {
-			continue
-		}
-		changed, err := row.apply(spec, value)
-		if err != nil {
-			return spec, nil, fmt.Errorf("annotation %s: %w", row.Annotation, withoutKey(err))
-		}
-		if row.By == ByUser && !allowed && !reflect.DeepEqual(changed, spec) {
-			notes = append(notes, fmt.Sprintf("annotation %s ignored: overrides are not allowed here", row.Annotation))
-			continue
-		}
-		spec = changed
-	}
-	return spec, notes, nil
-}
-
-// withoutKey drops the Spec key from an item's error: whoever wrote the
-// annotation knows only that.
-func withoutKey(err error) error {
-	if item, ok := errors.AsType[*redirect.ItemError](err); ok {
-		return item.Err
-	}
-	return err
-}
-
-// apply gives the Spec with one annotation laid over it.
-func (r Row) apply(spec redirect.Spec, value string) (redirect.Spec, error) {
-	if len(value) > maxAnnotation {
-		return spec, fmt.Errorf("%d bytes (want at most %d)", len(value), maxAnnotation)
-	}
-	if strings.TrimSpace(value) == "" && r.Empty == EmptyError {
-		return spec, errors.New("empty (want a value)")
-	}
-	if r.Apply != nil {
-		err := r.Apply(&spec, value)
-		return spec, err
-	}
-	key, ok := redirect.KeyOf(r.Key)
-	if !ok {
-		panic("dialect row " + r.Annotation + ": no such key: " + r.Key)
-	}
-	items := redirect.SplitList(value)
-	if r.Mode == Append {
-		items = slices.Concat(key.Get(spec), items)
-	}
-	err := key.Set(&spec, items)
-	return spec, err
+	return spec, nil
 }

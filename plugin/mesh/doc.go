@@ -10,5 +10,5 @@ import "github.com/detour-cni/detour/plugin"
 
 // All gives the dialects in the order in which a pod is shown to them.
 func All() []plugin.Dialect {
-	return []plugin.Dialect{Detour()}
+	return []plugin.Dialect{Istio(), Linkerd(), Consul(), Kuma(), AppMesh(), OSM(), Detour()}
 }

@@ -1,0 +1,182 @@
+package document
+
+import (
+	"errors"
+	"strings"
+	"unicode/utf8"
+)
+
+// value reads what stands behind a key or a dash, and on the lines after it
+// that are indented further than parent.
+func (y *reader) value(text string, parent, depth int) (Node, error) {
+	if text[0] == '|' || text[0] == '>' {
+		return y.blockText(text, parent)
+	}
+	if strings.IndexByte(`{["'`, text[0]) >= 0 {
+		f := flow{y: y, text: text, parent: parent}
+		n, err := f.node(depth)
+		if err != nil {
+			return n, err
+		}
+		return n, f.end()
+	}
+	if err := startsPlain(text, false); err != nil {
+		return Node{}, err
+	}
+	return y.plain(text, parent)
+}
+
+// blockText passes a literal or folded scalar.
+func (y *reader) blockText(text string, parent int) (Node, error) {
+	header, comment, _ := strings.Cut(text[1:], " ")
+	if comment = strings.TrimLeft(comment, " "); comment != "" && comment[0] != '#' || strings.Trim(header, "+-") != "" || len(header) > 1 {
+		return Node{}, errors.New("a block of text with an odd header (want | or >, and + or -)")
+	}
+	y.at++
+	first := -1 // the column of its first line
+	for y.more() && (y.lines[y.at].text == "" || y.lines[y.at].indent > parent) {
+		if l := y.lines[y.at]; l.text != "" {
+			if first < 0 {
+				first = l.indent
+			}
+			if l.indent < first || l.text[0] == '\t' {
+				return Node{}, errors.New("a block of text whose lines start left of its first one")
+			}
+		}
+		y.at++
+	}
+	return Node{Kind: BlockText}, nil
+}
+
+// plain reads an unquoted scalar; where it goes on in the next lines, a space
+// joins them.
+func (y *reader) plain(text string, parent int) (Node, error) {
+	text, ended := cutComment(text)
+	b := strings.Builder{}
+	b.WriteString(text)
+	for y.at++; !ended && y.more() && y.lines[y.at].text != "" && y.lines[y.at].indent > parent; y.at++ {
+		l := y.lines[y.at]
+		if isMarker(l) || l.text[0] == '#' {
+			break
+		}
+		if l.text[0] == '\t' {
+			return Node{}, errors.New("a tab at the start")
+		}
+		text, ended = cutComment(l.text)
+		if hasColon(text) {
+			return Node{}, errors.New("a key inside a value")
+		}
+		b.WriteByte(' ')
+		b.WriteString(text)
+	}
+	if y.more() && y.lines[y.at].text == "" && !ended {
+		if next := y.afterBlank(); next.indent > parent {
+			return Node{}, errors.New("a value that goes on after an empty line (want it in quotes)")
+		}
+	}
+	if hasColon(b.String()) {
+		return Node{}, errors.New("a key inside a value (want the value in quotes)")
+	}
+	return plainNode(b.String()), nil
+}
+
+func (y *reader) afterBlank() line {
+	for _, l := range y.lines[y.at:] {
+		if l.text != "" {
+			if l.text[0] == '#' {
+				break
+			}
+			return l
+		}
+	}
+	return line{indent: -1}
+}
+
+func plainNode(text string) Node {
+	switch text {
+	case "", "~", "null", "Null", "NULL":
+		return Node{}
+	}
+	return Node{Kind: Scalar, Text: text}
+}
+
+// hasColon reports whether a plain text holds what would make it a key.
+func hasColon(text string) bool {
+	return strings.HasSuffix(text, ":") || strings.Contains(text, ": ") || strings.Contains(text, ":\t")
+}
+
+// cutComment cuts " # …" off a plain text; true when there was one.
+func cutComment(text string) (string, bool) {
+	for i := 1; i < len(text); i++ {
+		if text[i] == '#' && (text[i-1] == ' ' || text[i-1] == '\t') {
+			return strings.TrimRight(text[:i], " \t"), true
+		}
+	}
+	return text, false
+}
+
+// startsPlain refuses what no plain text may begin with.
+func startsPlain(text string, inFlow bool) error {
+	c, _ := utf8.DecodeRuneInString(text)
+	switch c {
+	case '&', '*':
+		return errors.New("anchors and aliases are not read")
+	case '!':
+		return errors.New("tags are not read")
+	case ',', ']', '}', '%', '@', '`', '|', '>', '#', '\t', '[', '{', '"', '\'':
+		return errors.New("a value that begins with a character of YAML's own (want it in quotes)")
+	case '-', '?', ':':
+		if len(text) == 1 || text[1] == ' ' || text[1] == '\t' || inFlow && strings.IndexByte(",[]{}", text[1]) >= 0 {
+			return errors.New("a dash, a question mark or a colon alone (want the value in quotes)")
+		}
+	}
+	return nil
+}
+
+// key splits a line "name: rest". It is not ok where the line is no such thing.
+func key(text string) (name, rest string, ok bool, err error) {
+	if text[0] == '"' || text[0] == '\'' {
+		f := flow{text: text}
+		n, err := f.quoted()
+		if err != nil {
+			return "", "", false, nil // perhaps a value of several lines
+		}
+		after := strings.TrimLeft(f.text[f.at:], " ")
+		rest, ok = cutColon(after)
+		return n.Text, rest, ok, nil
+	}
+	if strings.IndexByte("[{|>", text[0]) >= 0 {
+		return "", "", false, nil
+	}
+	if text[0] == '?' && (len(text) == 1 || text[1] == ' ') {
+		return "", "", false, errors.New("keys with a question mark are not read")
+	}
+	text, _ = cutComment(text)
+	i := strings.Index(text, ": ")
+	if tab := strings.Index(text, ":\t"); tab >= 0 && (i < 0 || tab < i) {
+		i = tab
+	}
+	if i < 0 && strings.HasSuffix(text, ":") {
+		i = len(text) - 1
+	}
+	if i < 0 {
+		return "", "", false, nil
+	}
+	name = strings.TrimRight(text[:i], " \t")
+	if name == "" {
+		return "", "", false, errors.New("no key before the colon")
+	}
+	if err := startsPlain(name, false); err != nil {
+		return "", "", false, err
+	}
+	rest, ok = cutColon(text[i:])
+	return name, rest, ok, nil
+}
+
+func cutColon(text string) (string, bool) {
+	rest, ok := strings.CutPrefix(text, ":")
+	if !ok || rest != "" && rest[0] != ' ' && rest[0] != '\t' {
+		return "", false
+	}
+	return strings.TrimLeft(rest, " \t"), true
+}
