@@ -28,10 +28,13 @@ type ListedRule struct{ Text, Comment string }
 // self-test at every start.
 func (l Listing) Digest() string {
 	h := fnv.New128a()
+	text := func(s string) { fmt.Fprintf(h, "%d %s\n", len(s), s) } // its length says where it ends
 	for _, c := range l.Chains {
-		fmt.Fprintf(h, "chain %q %q\n", c.Name, c.Attached)
+		text("chain")
+		text(c.Name)
+		text(c.Attached)
 		for _, r := range c.Rules {
-			fmt.Fprintf(h, "%q\n", r.Text)
+			text(r.Text)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))

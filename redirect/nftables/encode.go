@@ -7,8 +7,12 @@ import (
 )
 
 // maxElements is how many elements a message takes: a nested attribute's length
-// has 16 bits, and an IPv6 element with its headers has 36 bytes.
+// has 16 bits, and an element takes up to maxElement bytes.
 const maxElements = 1000
+
+// maxElement is the most bytes that an element of ours takes: four headers, its
+// flags and an IPv6 address.
+const maxElement = 4*unix.SizeofRtAttr + 4 + 16
 
 // encoder writes one transaction. Its messages are numbered from 1.
 type encoder struct {
@@ -135,6 +139,7 @@ func (e *encoder) newSet(s *set) {
 		order = hostOrder
 	}
 	elements := s.elements()
+	e.Grow(len(elements) * maxElement)
 	e.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, e.family)
 	e.String(unix.NFTA_SET_TABLE, tableName)
 	e.String(unix.NFTA_SET_NAME, anonymous)

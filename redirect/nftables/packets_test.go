@@ -24,7 +24,7 @@ func TestAnAppsCallReachesTheProxyAndIsCounted(t *testing.T) {
 		rs := overlay(t, `{"excludeOutboundCIDRs": ["10.9.1.0/24"]}`)
 		commit(t, rs, redirect.Installed)
 		for _, to := range []string{"10.9.0.1:80", "[fd09::1]:80"} {
-			if !reaches(t, to, 15001) {
+			if !answers(t, to, 15001) {
 				t.Errorf("%s: not bent", to)
 			}
 		}
@@ -50,9 +50,9 @@ func TestAnAppsCallReachesTheProxyAndIsCounted(t *testing.T) {
 	})
 }
 
-// reaches listens on a port of this namespace, and calls to from the same
+// answers listens on a port of this namespace, and calls to from the same
 // thread: sockets stay in the namespace in which they were opened.
-func reaches(t *testing.T, to string, port int) bool {
+func answers(t *testing.T, to string, port int) bool {
 	t.Helper()
 	listener, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	if err != nil {

@@ -37,8 +37,19 @@ func (r *reader) readRule(a attributes) (readRule, error) {
 		b = append(b, ' ')
 	}
 	rule.Comment = commentOf(a[unix.NFTA_RULE_USERDATA])
-	rule.Text = string(strconv.AppendQuote(b, rule.Comment))
+	rule.Text = string(appendQuoted(b, rule.Comment))
 	return rule, nil
+}
+
+// appendQuoted is strconv.AppendQuote, quicker for what needs no quoting: what
+// every comment of ours is.
+func appendQuoted(b []byte, s string) []byte {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f || s[i] == '"' || s[i] == '\\' {
+			return strconv.AppendQuote(b, s)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // appendExpr describes one expression.

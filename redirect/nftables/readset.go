@@ -36,12 +36,20 @@ func (r *reader) set(a attributes) {
 	}
 }
 
+// leastElement is how many bytes an element has at least: three headers and a port.
+const leastElement = 3*unix.SizeofRtAttr + 4
+
 func (r *reader) elements(a attributes) error {
 	s := r.sets[setKey(a[unix.NFTA_SET_ELEM_LIST_SET_ID], a[unix.NFTA_SET_ELEM_LIST_SET])]
 	if s == nil {
 		return errMoved
 	}
-	for el, err := range netlink.Attrs(slices.Clone(a[unix.NFTA_SET_ELEM_LIST_ELEMENTS])) {
+	list := a[unix.NFTA_SET_ELEM_LIST_ELEMENTS]
+	if r.gen != 0 {
+		list = slices.Clone(list) // of a dump: the next receive writes over it
+	}
+	s.elements = slices.Grow(s.elements, len(list)/leastElement)
+	for el, err := range netlink.Attrs(list) {
 		if err != nil {
 			return err
 		}
@@ -93,7 +101,7 @@ func (s *readSet) describe() string {
 		}
 		return 1
 	})
-	b := make([]byte, 0, 2+len(s.elements)*16)
+	b := make([]byte, 0, 4+len(s.elements)*10)
 	b = append(b, '{')
 	if s.flags&unix.NFT_SET_INTERVAL == 0 {
 		b = appendValues(b, s.elements)
@@ -113,15 +121,18 @@ func appendValues(b []byte, elements []readElement) []byte {
 }
 
 func appendIntervals(b []byte, elements []readElement) []byte {
+	var room [16]byte
 	for i, e := range elements {
 		if e.end {
 			continue
 		}
-		last := bytes.Repeat([]byte{0xff}, len(e.key))
-		if i+1 < len(elements) {
-			last = before(elements[i+1].key)
-		}
 		b = hex.AppendEncode(append(b, ' '), e.key)
+		last := room[:0]
+		if i+1 < len(elements) {
+			last = before(last, elements[i+1].key)
+		} else {
+			last = append(last, bytes.Repeat([]byte{0xff}, len(e.key))...)
+		}
 		if !bytes.Equal(e.key, last) {
 			b = hex.AppendEncode(append(b, '-'), last)
 		}
@@ -130,9 +141,9 @@ func appendIntervals(b []byte, elements []readElement) []byte {
 	return b
 }
 
-// before gives the number before v, which is not 0.
-func before(v []byte) []byte {
-	n := slices.Clone(v)
+// before puts the number before v, which is not 0, into room.
+func before(room, v []byte) []byte {
+	n := append(room, v...)
 	for i := len(n) - 1; i >= 0; i-- {
 		n[i]--
 		if n[i] != 0xff {

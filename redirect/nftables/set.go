@@ -38,32 +38,47 @@ type interval struct{ first, last []byte }
 
 func (i interval) single() bool { return bytes.Equal(i.first, i.last) }
 
-// next gives the number after v, nil after the last one.
-func next(v []byte) []byte {
-	n := slices.Clone(v)
-	for i := len(n) - 1; i >= 0; i-- {
-		if n[i]++; n[i] != 0 {
-			return n
+// appendNext appends the number after v; false where v is the last one.
+func appendNext(b, v []byte) ([]byte, bool) {
+	b = append(b, v...)
+	for i := len(b) - 1; i >= len(b)-len(v); i-- {
+		if b[i]++; b[i] != 0 {
+			return b, true
 		}
 	}
-	return nil
+	return b[:len(b)-len(v)], false
 }
 
-// ofPrefixes gives disjoint intervals that do not touch, of one family.
+// ofPrefixes gives disjoint intervals that do not touch, of one family. All
+// their bytes are in one slice: lists of thousands come by here in every ADD.
 func ofPrefixes(prefixes []netip.Prefix) []interval {
 	all := make([]interval, 0, len(prefixes))
+	buf := make([]byte, 0, 2*len(prefixes)*prefixes[0].Addr().BitLen()/8)
 	for _, p := range prefixes {
-		all = append(all, interval{p.Masked().Addr().AsSlice(), lastOf(p)})
+		at := len(buf)
+		buf = appendAddr(buf, p.Masked().Addr())
+		mid := len(buf)
+		buf = append(buf, buf[at:]...)
+		setHostBits(buf[mid:], p.Bits())
+		all = append(all, interval{buf[at:mid:mid], buf[mid:len(buf):len(buf)]})
 	}
 	return join(all)
 }
 
-func lastOf(p netip.Prefix) []byte {
-	last := p.Masked().Addr().AsSlice()
-	for i := p.Bits(); i < len(last)*8; i++ {
-		last[i/8] |= 0x80 >> (i % 8)
+func appendAddr(b []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		v := a.As4()
+		return append(b, v[:]...)
 	}
-	return last
+	v := a.As16()
+	return append(b, v[:]...)
+}
+
+// setHostBits makes the first address of a prefix its last.
+func setHostBits(a []byte, bits int) {
+	for i := bits / 8; i < len(a); i++ {
+		a[i] |= 0xff >> max(0, bits-8*i)
+	}
 }
 
 // ofNumbers does the same for ports and ids.
@@ -92,19 +107,23 @@ func join(all []interval) []interval {
 	})
 	joined := all[:0]
 	for _, i := range all {
-		if n := len(joined); n > 0 {
-			last := &joined[n-1]
-			after := next(last.last)
-			if after == nil || bytes.Compare(i.first, after) <= 0 {
-				if bytes.Compare(i.last, last.last) > 0 {
-					last.last = i.last
-				}
-				continue
+		if n := len(joined); n > 0 && reaches(joined[n-1].last, i.first) {
+			if last := &joined[n-1]; bytes.Compare(i.last, last.last) > 0 {
+				last.last = i.last
 			}
+			continue
 		}
 		joined = append(joined, i)
 	}
 	return joined
+}
+
+// reaches reports whether there is no number between an interval's last and
+// another's first.
+func reaches(last, first []byte) bool {
+	var room [16]byte
+	after, ok := appendNext(room[:0], last)
+	return !ok || bytes.Compare(first, after) <= 0
 }
 
 // newSet makes a set of two intervals or more.
@@ -123,14 +142,16 @@ type element struct {
 // key space has no end.
 func (s *set) elements() []element {
 	all := make([]element, 0, 2*len(s.intervals))
+	ends := make([]byte, 0, len(s.intervals)*int(s.kind.size))
 	for _, i := range s.intervals {
 		if s.plain {
 			all = append(all, element{key: s.plainKey(i.first)})
 			continue
 		}
 		all = append(all, element{key: i.first})
-		if after := next(i.last); after != nil {
-			all = append(all, element{after, true})
+		at, more := len(ends), false
+		if ends, more = appendNext(ends, i.last); more {
+			all = append(all, element{ends[at:len(ends):len(ends)], true})
 		}
 	}
 	return all

@@ -182,7 +182,7 @@ func addrsWord(i interval) string {
 		if p.Masked().Addr() != first {
 			break
 		}
-		if string(lastOf(p)) == string(i.last) {
+		if string(ofPrefixes([]netip.Prefix{p})[0].last) == string(i.last) {
 			return prefixWord(p)
 		}
 	}
