@@ -30,6 +30,8 @@
 //     compares text. A version that prints them otherwise would look like drift.
 //   - Tables are committed one by one. If one is refused, what was there before
 //     is put back, counters and all; in between the namespace has some of each.
+//   - ip6tables-nft 1.8.9 ignores --counters: what is put back there counts from 0.
+//     A legacy restore of any kind sets the counters of built-in policies to 0.
 //   - A legacy table, once made, stays (empty) as long as its namespace.
 //   - Owner matches are refused in a namespace of another user namespace:
 //     [ErrForeignUserNS].

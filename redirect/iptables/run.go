@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -69,14 +68,6 @@ func contents(f *os.File) (string, error) {
 	return string(b), err
 }
 
-// The tools say which line they did not like: "Error occurred at line: 7" after
-// the reason, "line 7 failed", or "line 7: RULE_APPEND failed (…)".
-var (
-	lineAfter  = regexp.MustCompile(`^Error occurred at line: (\d+)$`)
-	lineBefore = regexp.MustCompile(`\bline (\d+)\b:? ?`)
-	banner     = regexp.MustCompile(`^(ip6?tables[a-z-]*)( v[0-9.]+ \([a-z_]+\))?: ?`)
-)
-
 // maxRule is how many bytes of a rule an error repeats.
 const maxRule = 200
 
@@ -86,14 +77,9 @@ func toolError(tool string, failure error, stderr, stdin string) error {
 	var said []string
 	number := 0
 	for l := range strings.Lines(stderr) {
-		l = banner.ReplaceAllString(strings.TrimSpace(l), "")
-		if m := lineAfter.FindStringSubmatch(l); m != nil {
-			number, _ = strconv.Atoi(m[1]) // digits, and where they are too many there is no such line
-			continue
-		}
-		if m := lineBefore.FindStringSubmatch(l); m != nil && number == 0 {
-			number, _ = strconv.Atoi(m[1])
-			l = strings.Replace(l, m[0], "", 1)
+		l, at := withoutLine(withoutBanner(strings.TrimSpace(l)))
+		if number == 0 {
+			number = at
 		}
 		if l != "" && !strings.HasPrefix(l, "Try `") {
 			said = append(said, l)
@@ -108,6 +94,34 @@ func toolError(tool string, failure error, stderr, stdin string) error {
 		return fmt.Errorf("%s: %w", tool, failure)
 	}
 	return fmt.Errorf("%s: %w: %s", tool, failure, text)
+}
+
+// withoutBanner cuts "iptables-restore v1.8.9 (legacy): " and "iptables-restore: ".
+func withoutBanner(l string) string {
+	name, rest, ok := strings.Cut(l, ":")
+	if ok && (strings.HasPrefix(name, "iptables") || strings.HasPrefix(name, "ip6tables")) {
+		return strings.TrimSpace(rest)
+	}
+	return l
+}
+
+// withoutLine takes the line's number out. The tools say "Error occurred at line:
+// 7" after the reason, "line 7 failed", or "line 7: RULE_APPEND failed (…)".
+func withoutLine(l string) (rest string, number int) {
+	if n, ok := strings.CutPrefix(l, "Error occurred at line: "); ok {
+		number, _ = strconv.Atoi(n) // not a number: no line is named
+		return "", number
+	}
+	after, ok := strings.CutPrefix(l, "line ")
+	if !ok {
+		return l, 0
+	}
+	n, rest, _ := strings.Cut(after, " ")
+	number, err := strconv.Atoi(strings.TrimSuffix(n, ":"))
+	if err != nil {
+		return l, 0
+	}
+	return rest, number
 }
 
 func ruleAt(stdin string, number int) string {

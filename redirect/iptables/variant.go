@@ -40,10 +40,12 @@ func (b *Backend) Variant() Variant { return b.variant }
 // Find chooses the variant for the current thread's namespace, and changes
 // nothing. want "" is: the one that rules are in already, else nft, else legacy.
 // Listing with the legacy tool would create its tables, so the kernel is asked.
-func Find(want Variant) (*Backend, error) {
+func Find(want Variant) (*Backend, error) { return choose(want, sbin) }
+
+func choose(want Variant, dirs string) (*Backend, error) {
 	switch want {
 	case NFT, Legacy:
-		return find(want)
+		return find(want, dirs)
 	case "":
 	default:
 		return nil, fmt.Errorf("iptables variant %q: unknown (want nft or legacy)", want)
@@ -57,35 +59,37 @@ func Find(want Variant) (*Backend, error) {
 	if err != nil || inUse && !anyOurs(chains) {
 		order = []Variant{Legacy, NFT}
 	}
-	b, err := find(order[0])
+	b, err := find(order[0], dirs)
 	if errors.Is(err, ErrNotFound) {
-		return find(order[1])
+		return find(order[1], dirs)
 	}
 	return b, err
 }
 
 // Available reports whether the tools are there, without running one, where their
 // names say what they are. It says nothing about the kernel.
-func Available(want Variant) error {
+func Available(want Variant) error { return available(want, sbin) }
+
+func available(want Variant, dirs string) error {
 	if want != "" {
-		_, err := find(want)
+		_, err := find(want, dirs)
 		return err
 	}
-	_, err := find(NFT)
+	_, err := find(NFT, dirs)
 	if errors.Is(err, ErrNotFound) {
-		_, err = find(Legacy)
+		_, err = find(Legacy, dirs)
 	}
 	return err
 }
 
 // find looks for the tools by the names that tell the variant, and only then for
-// plain "iptables", which may be either.
-func find(v Variant) (*Backend, error) {
+// plain "iptables", which may be either. dirs is where to look after PATH.
+func find(v Variant, dirs string) (*Backend, error) {
 	b := &Backend{variant: v}
 	var missing4, missing6 string
 	for _, infix := range []string{"-" + string(v), ""} {
-		b.v4, missing4 = lookTools("iptables" + infix)
-		b.v6, missing6 = lookTools("ip6tables" + infix)
+		b.v4, missing4 = lookTools("iptables"+infix, dirs)
+		b.v6, missing6 = lookTools("ip6tables"+infix, dirs)
 		if missing4 != "" || missing6 != "" && hasIPv6() {
 			continue
 		}
@@ -103,26 +107,26 @@ func find(v Variant) (*Backend, error) {
 }
 
 // sbin is where distributions put the tools, for a PATH that lacks it.
-var sbin = []string{"/usr/sbin", "/sbin", "/usr/local/sbin"}
+const sbin = "/usr/sbin:/sbin:/usr/local/sbin"
 
 // lookTools finds a tool and its companions, or names the one that is missing.
-func lookTools(name string) (t tools, missing string) {
+func lookTools(name, dirs string) (t tools, missing string) {
 	for _, tool := range []struct {
 		name string
 		path *string
 	}{{name + "-restore", &t.restore}, {name + "-save", &t.save}, {name, &t.rules}} {
-		if *tool.path = look(tool.name); *tool.path == "" {
+		if *tool.path = look(tool.name, dirs); *tool.path == "" {
 			return t, tool.name
 		}
 	}
 	return t, ""
 }
 
-func look(name string) string {
+func look(name, dirs string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path
 	}
-	for _, dir := range sbin {
+	for _, dir := range filepath.SplitList(dirs) {
 		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
 			return path
 		}
