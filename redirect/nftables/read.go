@@ -74,25 +74,31 @@ func (r *reader) message(m netlink.Message) error {
 	return nil
 }
 
-// attributes are those of one level, by number. Numbers that no kernel of today
-// has are kept under 0.
-type attributes [24][]byte
+// attributes are those of one level, by number. Numbers that matter are below;
+// the others are kept under 0.
+type attributes [16][]byte
 
-func attrs(b []byte) (attributes, error) {
-	var a attributes
+func attrs(b []byte) (*attributes, error) {
+	a := new(attributes)
+	return a, a.read(b)
+}
+
+// read is for the innermost levels, where it saves an allocation each.
+func (a *attributes) read(b []byte) error {
+	clear(a[:])
 	for at, err := range netlink.Attrs(b) {
 		if err != nil {
-			return a, err
+			return err
 		}
 		if int(at.Type) >= len(a) {
 			at.Type = 0
 		}
 		a[at.Type] = at.Value
 	}
-	return a, nil
+	return nil
 }
 
-func (r *reader) chain(a attributes) error {
+func (r *reader) chain(a *attributes) error {
 	c := &readChain{name: text(a[unix.NFTA_CHAIN_NAME])}
 	if hook := a[unix.NFTA_CHAIN_HOOK]; hook != nil {
 		h, err := attrs(hook)
@@ -106,7 +112,7 @@ func (r *reader) chain(a attributes) error {
 }
 
 // attached gives "inet nat output -100 accept".
-func (r *reader) attached(typ string, hook attributes, policy uint32) string {
+func (r *reader) attached(typ string, hook *attributes, policy uint32) string {
 	names := [...]string{"prerouting", "input", "forward", "output", "postrouting"}
 	at := "hook " + strconv.Itoa(int(uint32Of(hook[unix.NFTA_HOOK_HOOKNUM])))
 	if n := uint32Of(hook[unix.NFTA_HOOK_HOOKNUM]); int(n) < len(names) {
@@ -127,7 +133,7 @@ func (r *reader) attached(typ string, hook attributes, policy uint32) string {
 	return s
 }
 
-func (r *reader) rule(a attributes) error {
+func (r *reader) rule(a *attributes) error {
 	name := text(a[unix.NFTA_RULE_CHAIN])
 	i := slices.IndexFunc(r.chains, func(c *readChain) bool { return c.name == name })
 	if i < 0 {

@@ -17,18 +17,18 @@ import (
 // It has every attribute that matters, by name and value, in the order of its
 // number. Attributes at the kernel's default are left out, because kernels
 // differ in which of them they mention.
-func (r *reader) readRule(a attributes) (readRule, error) {
+func (r *reader) readRule(a *attributes) (readRule, error) {
 	var rule readRule
 	b := make([]byte, 0, 256)
 	for e, err := range netlink.Attrs(a[unix.NFTA_RULE_EXPRESSIONS]) {
 		if err != nil {
 			return rule, err
 		}
-		x, err := attrs(e.Value)
-		if err != nil {
+		var x attributes
+		if err := x.read(e.Value); err != nil {
 			return rule, err
 		}
-		if b, err = r.appendExpr(b, x, &rule); err != nil {
+		if b, err = r.appendExpr(b, &x, &rule); err != nil {
 			return rule, err
 		}
 	}
@@ -53,10 +53,11 @@ func appendQuoted(b []byte, s string) []byte {
 }
 
 // appendExpr describes one expression.
-func (r *reader) appendExpr(b []byte, x attributes, rule *readRule) ([]byte, error) {
+func (r *reader) appendExpr(b []byte, x *attributes, rule *readRule) ([]byte, error) {
 	name := text(x[unix.NFTA_EXPR_NAME])
 	b = append(append(b, '['), name...)
-	d, err := attrs(x[unix.NFTA_EXPR_DATA])
+	var d attributes
+	err := d.read(x[unix.NFTA_EXPR_DATA])
 	if err != nil {
 		return b, err
 	}
@@ -65,10 +66,10 @@ func (r *reader) appendExpr(b []byte, x attributes, rule *readRule) ([]byte, err
 		rule.packets += uint64Of(d[unix.NFTA_COUNTER_PACKETS])
 		rule.bytes += uint64Of(d[unix.NFTA_COUNTER_BYTES])
 	case "lookup":
-		b = r.appendSet(b, d)
+		b = r.appendSet(b, &d)
 		fallthrough
 	default:
-		if b, err = appendAttrs(b, schema(name), d); err != nil {
+		if b, err = appendAttrs(b, schema(name), &d); err != nil {
 			return b, err
 		}
 	}
@@ -76,7 +77,7 @@ func (r *reader) appendExpr(b []byte, x attributes, rule *readRule) ([]byte, err
 }
 
 // appendSet puts a set's elements in the place of its name.
-func (r *reader) appendSet(b []byte, d attributes) []byte {
+func (r *reader) appendSet(b []byte, d *attributes) []byte {
 	key := setKey(d[unix.NFTA_LOOKUP_SET_ID], d[unix.NFTA_LOOKUP_SET])
 	s := r.sets[key]
 	if s == nil {
@@ -139,7 +140,7 @@ func schema(expr string) []field {
 	return nil
 }
 
-func appendAttrs(b []byte, fields []field, d attributes) ([]byte, error) {
+func appendAttrs(b []byte, fields []field, d *attributes) ([]byte, error) {
 	for i, v := range d {
 		if v == nil {
 			continue
@@ -180,15 +181,14 @@ func appendValue(b []byte, k fieldKind, v []byte) ([]byte, error) {
 
 // appendDatum describes NFTA_DATA_…: bytes, or a verdict.
 func appendDatum(b, v []byte) ([]byte, error) {
-	d, err := attrs(v)
-	if err != nil {
+	var d, verdict attributes
+	if err := d.read(v); err != nil {
 		return b, err
 	}
 	if d[unix.NFTA_DATA_VERDICT] == nil {
 		return hex.AppendEncode(b, d[unix.NFTA_DATA_VALUE]), nil
 	}
-	verdict, err := attrs(d[unix.NFTA_DATA_VERDICT])
-	if err != nil {
+	if err := verdict.read(d[unix.NFTA_DATA_VERDICT]); err != nil {
 		return b, err
 	}
 	switch code := int32(uint32Of(verdict[unix.NFTA_VERDICT_CODE])); code {

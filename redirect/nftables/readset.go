@@ -27,7 +27,7 @@ func setKey(id, name []byte) string {
 	return text(name)
 }
 
-func (r *reader) set(a attributes) {
+func (r *reader) set(a *attributes) {
 	if r.sets == nil {
 		r.sets = map[string]*readSet{}
 	}
@@ -39,7 +39,7 @@ func (r *reader) set(a attributes) {
 // leastElement is how many bytes an element has at least: three headers and a port.
 const leastElement = 3*unix.SizeofRtAttr + 4
 
-func (r *reader) elements(a attributes) error {
+func (r *reader) elements(a *attributes) error {
 	s := r.sets[setKey(a[unix.NFTA_SET_ELEM_LIST_SET_ID], a[unix.NFTA_SET_ELEM_LIST_SET])]
 	if s == nil {
 		return errMoved
