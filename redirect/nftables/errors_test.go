@@ -89,3 +89,64 @@ func TestARefusalOfManyMessagesIsOneError(t *testing.T) {
 		}
 	})
 }
+
+// An error about a message with many elements is small all the same, and names it.
+func TestARefusedElementIsNamed(t *testing.T) {
+	inNetns(t, func() {
+		var of []interval
+		for i := range uint32(1000) {
+			of = append(of, interval{network32(4 * i), network32(4*i + 1)})
+		}
+		of = append(of, interval{network32(4), network32(9)}) // overlaps the second and the third
+		e := begin(inet)
+		e.newTable()
+		e.newChain(chain{name: "C"})
+		e.newRule("C", rule{exprs: []expr{lookup(newSet(kindIPv4, of)), counter()}, comment: "none"}, unix.NLM_F_ACK)
+		err := send(t, e.end())
+		if !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOTEMPTY) || !strings.Contains(err.Error(), "add elements of set 1") {
+			t.Errorf("transact: %v", err)
+		}
+	})
+}
+
+// Without an acknowledgement there is nothing to read: an error, and no waiting.
+func TestNoAnswerIsAnError(t *testing.T) {
+	inNetns(t, func() {
+		e := begin(inet)
+		e.newTable()
+		if err := send(t, e.end()); err == nil || !strings.Contains(err.Error(), "no answer") {
+			t.Errorf("transact: %v", err)
+		}
+	})
+}
+
+// Somebody who was quicker is not added to.
+func TestATableThatIsThereByNowIsRefused(t *testing.T) {
+	inNetns(t, func() {
+		run(t, "nft", "add table inet detour; add chain inet detour MINE")
+		before := run(t, "nft", "-a", "list", "ruleset")
+		c, err := open()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.close()
+		if _, err := c.install(overlay(t, `{}`), owner, redirect.Extras{}, nil); !errors.Is(err, unix.EEXIST) || errors.Is(err, ErrUnsupported) {
+			t.Errorf("install: %v", err)
+		}
+		if after := run(t, "nft", "-a", "list", "ruleset"); after != before {
+			t.Errorf("rules:\n%s", after)
+		}
+	})
+}
+
+func send(t *testing.T, batch []byte) error {
+	t.Helper()
+	c, err := open()
+	if err != nil {
+		t.Error(err)
+		return err
+	}
+	defer c.close()
+	return c.transact(batch)
+}
