@@ -92,15 +92,14 @@ fuzz-short: ## Run every fuzz target for three seconds
 
 ##@ Look
 
-.PHONY: bench
+# Both make namespaces of their own.
+.PHONY: bench demo
 bench: deps build ## Measure a whole ADD against its peers: docs/benchmarks.md (root; BENCHFLAGS=...)
-	@$(GO) build -o $(BIN)/bench ./bench
-	@hack/isolate.sh $(BIN)/bench $(BENCHFLAGS)
-
-.PHONY: demo
+	@$(GO) build -o $(BIN)/ ./bench
+	@$(BIN)/bench $(BENCHFLAGS)
 demo: deps build ## See it work: an app, a proxy, a pod, step by step (root)
-	@if [ -x demo/run.sh ]; then hack/isolate.sh demo/run.sh; \
-	else $(GO) build -o $(BIN)/demo ./demo && hack/isolate.sh $(BIN)/demo; fi
+	@$(GO) build -o $(BIN)/ ./demo
+	@$(BIN)/demo
 
 ##@ Style
 
