@@ -25,7 +25,7 @@ help: ## List the targets
 .PHONY: build
 build: ## Build every program under cmd/ into bin/, static and stripped
 	@$(if $(wildcard cmd/*),$(GOBUILD) $(addprefix ./,$(wildcard cmd/*)))
-	@$(if $(wildcard cmd/*),ls -l $(addprefix $(BIN)/,$(notdir $(wildcard cmd/*))) | awk '{printf "%s %.1f MB\n", $$NF, $$5/1e6}')
+	@$(if $(wildcard cmd/*),ls -l $(addprefix $(BIN)/,$(notdir $(wildcard cmd/*))) | awk '{print $$NF " " int($$5/1e5)/10 " MB"}')
 
 .PHONY: clean
 clean: ## Remove bin/
