@@ -85,7 +85,7 @@ func jsonName(dec *json.Decoder, in Kind) (string, error) {
 	}
 	t, err := dec.Token()
 	if err != nil {
-		return "", err
+		return "", tooEarly(err)
 	}
 	name, _ := t.(string) // Token gives nothing else where a key stands
 	return name, nil

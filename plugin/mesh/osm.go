@@ -51,10 +51,11 @@ func claimOSM(p plugin.Pod) (plugin.Claim, error) {
 	return plugin.Claim{}, fmt.Errorf("annotation %s: %.64q: unknown (want enabled, yes, true, disabled, no or false)", annotation, v)
 }
 
-// osmRows: what a pod excludes comes on top of the MeshConfig's exclusions.
+// osmRows: what a pod excludes comes on top of the MeshConfig's exclusions. OSM
+// takes an empty list for none given, so an empty list of inclusions is all.
 func osmRows() []plugin.Row {
 	row := func(name, key string, mode plugin.RowMode, since, meaning string) plugin.Row {
-		return plugin.Row{Annotation: osmPrefix + name, Key: key, Mode: mode, By: plugin.ByUser, Empty: plugin.EmptyNone, Meaning: meaning, Since: since}
+		return plugin.Row{Annotation: osmPrefix + name, Key: key, Mode: mode, By: plugin.ByUser, Empty: plugin.EmptyUnset, Meaning: meaning, Since: since}
 	}
 	return []plugin.Row{
 		row("inbound-port-exclusion-list", "excludeInboundPorts", plugin.Append, "0.9", "ports that reach the app directly"),
