@@ -47,8 +47,9 @@ veth pair and an address of each family. Beside every one of them, in random ord
 A ratio is median over median; its interval holds it in 95 of 100 resamples of the pairs. "Within the noise" stands
 where that interval lies on both sides of the limit.
 
-**Machines are noisy.** Absolute times move by half from one hour to the next on a shared machine; the ratios held within
-a few hundredths. Distrust a single run, and a run while the machine does other work (load average).
+**Machines are noisy.** The second row runs the do-nothing plugin against itself: its interval is how much of any ratio here
+is noise. Where that is wider than a limit's distance from 1, or the load average below is near the number of CPUs, repeat
+the run on a quiet machine with more pairs before believing a verdict; the ratio of the CPU column moves less.
 The same rules by other means (bench/byhand) come from the same compiler, so only the way into the kernel differs.
 
 `
