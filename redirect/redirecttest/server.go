@@ -75,13 +75,21 @@ func (s *server) close() error {
 	}
 	err := <-s.done
 	for fd := range s.socks {
-		unix.Close(fd)
+		stop(fd)
 	}
 	for fd := range s.conns {
 		unix.Close(fd)
 	}
 	unix.Close(s.orders)
 	return err
+}
+
+// stop ends a listener at once. Close alone does not where a test beside this one
+// is just starting a child: until its exec the child has a copy of every
+// descriptor, and the port stays taken (EADDRINUSE in the next row).
+func stop(fd int) {
+	_ = unix.Shutdown(fd, unix.SHUT_RDWR) // ENOTCONN from UDP, which may share its port
+	unix.Close(fd)
 }
 
 // closeListeners leaves the server with the connections that it has.
@@ -111,7 +119,7 @@ func (s *server) obey() bool {
 		return true
 	}
 	for fd := range s.socks {
-		unix.Close(fd)
+		stop(fd)
 		delete(s.socks, fd)
 	}
 	s.drained <- true
