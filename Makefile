@@ -117,4 +117,4 @@ lint-selftest: $(BIN)/golangci-lint ## Prove that a forbidden import fails the l
 
 .PHONY: vuln
 vuln: $(BIN)/govulncheck ## Known vulnerabilities; needs the database of vuln.go.dev, so CI does not run it
-	@govulncheck $(if $(VULNDB),-db $(VULNDB)) ./... || { echo "make vuln: without an answer from https://vuln.go.dev this has checked nothing (a mirror: make vuln VULNDB=file:///path)" >&2; exit 1; }
+	@govulncheck $(if $(VULNDB),-db $(VULNDB)) ./... || { status=$$?; [ $$status = 3 ] || echo "make vuln: checked nothing; it needs an answer from https://vuln.go.dev (or a mirror: make vuln VULNDB=file:///path)" >&2; exit $$status; }
