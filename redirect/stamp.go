@@ -124,10 +124,17 @@ func parseExtras(text string) (Extras, error) {
 			e.LoopbackAddrs = append(e.LoopbackAddrs, addr)
 			continue
 		}
-		var families string
-		if n, err := fmt.Sscanf(part, "mark %d table %d %s", &e.LocalMark.Mark, &e.LocalMark.Table, &families); n != 3 || err != nil {
+		words := strings.Fields(part)
+		if len(words) != 5 || words[0] != "mark" || words[2] != "table" {
 			return e, bad
 		}
+		mark, err1 := parseUint32(words[1])
+		table, err2 := parseUint32(words[3])
+		if err1 != nil || err2 != nil {
+			return e, bad
+		}
+		e.LocalMark = LocalMark{mark, table}
+		families := words[4]
 		e.MarkV4, e.MarkV6 = strings.Contains(families, "v4"), strings.Contains(families, "v6")
 	}
 	return e, nil

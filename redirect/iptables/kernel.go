@@ -12,6 +12,7 @@ import (
 
 	"github.com/detour-cni/detour/redirect"
 	"github.com/detour-cni/detour/redirect/internal/netlink"
+	"github.com/detour-cni/detour/redirect/internal/procnet"
 )
 
 // nftChain is a chain of nf_tables in one of the families that iptables-nft uses.
@@ -77,7 +78,7 @@ func anyOurs(chains []nftChain) bool {
 // process; when in doubt it says yes, and the tool is asked.
 func (b *Backend) maybeOurs() (bool, error) {
 	if b.variant == Legacy {
-		return legacyInUse()
+		return LegacyInUse()
 	}
 	chains, err := nftChains()
 	switch {
@@ -89,10 +90,10 @@ func (b *Backend) maybeOurs() (bool, error) {
 	return anyOurs(chains), err
 }
 
-// legacyInUse reports whether a table of the legacy variant holds more than its
+// LegacyInUse reports whether a table of the legacy variant holds more than its
 // built-in chains' policies. A table that is not there yet is not asked for:
 // that would create it.
-func legacyInUse() (bool, error) {
+func LegacyInUse() (bool, error) {
 	for _, family := range []struct {
 		domain, level int
 		list          string
@@ -100,7 +101,7 @@ func legacyInUse() (bool, error) {
 		{unix.AF_INET, unix.SOL_IP, "ip_tables_names"},
 		{unix.AF_INET6, unix.SOL_IPV6, "ip6_tables_names"},
 	} {
-		names, err := os.ReadFile("/proc/thread-self/net/" + family.list)
+		names, err := procnet.Read(family.list)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // no such module in this kernel
 		}

@@ -50,7 +50,7 @@ func choose(want Variant, dirs string) (*Backend, error) {
 	default:
 		return nil, fmt.Errorf("iptables variant %q: unknown (want nft or legacy)", want)
 	}
-	inUse, err := legacyInUse()
+	inUse, err := LegacyInUse()
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/detour-cni/detour/redirect/internal/procnet"
 )
 
 // addr6 is one IPv6 address of the namespace.
@@ -25,7 +27,7 @@ type addrs6 []addr6
 // readAddrs reads the IPv6 addresses of the current thread's namespace: one
 // small file instead of a netlink dump. A kernel without IPv6 has no such file.
 func readAddrs() (addrs6, error) {
-	text, err := os.ReadFile("/proc/thread-self/net/if_inet6")
+	text, err := procnet.Read("if_inet6")
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

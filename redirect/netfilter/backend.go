@@ -65,6 +65,14 @@ func find(b Backend) (tool, Backend, error) {
 	return t, "iptables-" + Backend(t.Variant()), nil
 }
 
+// findFresh is find for a namespace that is known to have no rules at all.
+func findFresh(b Backend) (tool, Backend, error) {
+	if b == NFTables || b == Auto {
+		return nftables.Backend{Fresh: true}, NFTables, nil
+	}
+	return find(b)
+}
+
 // Probe says whether the backend can work on this node, without changing
 // anything and without a pod: for STATUS.
 func Probe(b Backend) error {
@@ -82,19 +90,23 @@ func Probe(b Backend) error {
 }
 
 // found is what an earlier ADD left in the namespace: by which tool, and its stamp.
-// The zero found is nothing.
+// The zero found is nothing of ours; none says that no backend has any rules.
 type found struct {
 	tool  tool
 	name  Backend
 	stamp *redirect.Stamp
+	none  bool
 }
 
-// installed finds the tool that holds rules of ours here. The backend that the
-// configuration names is asked first.
+// installed finds the tool that holds rules of ours here. The kernel says which
+// tools could have left some; in a new pod none, and nobody is looked for.
 func installed(b Backend) (found, error) {
-	order := []Backend{NFTables, IPTablesNFT, IPTablesLegacy}
-	slices.SortStableFunc(order, func(x, y Backend) int { return rank(b, x) - rank(b, y) })
-	for _, candidate := range order {
+	candidates, err := leftovers()
+	if err != nil {
+		return found{}, err
+	}
+	slices.SortStableFunc(candidates, func(x, y Backend) int { return rank(b, x) - rank(b, y) })
+	for _, candidate := range candidates {
 		t, name, err := find(candidate)
 		if errors.Is(err, iptables.ErrNotFound) {
 			continue
@@ -103,14 +115,31 @@ func installed(b Backend) (found, error) {
 			return found{}, err
 		}
 		stamp, err := t.Stamp()
-		if errors.Is(err, nftables.ErrUnsupported) {
-			continue
-		}
 		if stamp != nil || err != nil {
-			return found{t, name, stamp}, err
+			return found{tool: t, name: name, stamp: stamp}, err
 		}
 	}
-	return found{}, nil
+	return found{none: len(candidates) == 0}, nil
+}
+
+// leftovers asks the kernel which backends may have rules here.
+func leftovers() ([]Backend, error) {
+	var of []Backend
+	ours, iptablesNFT, err := nftables.Look()
+	if err != nil && !errors.Is(err, nftables.ErrUnsupported) {
+		return nil, err
+	}
+	if ours {
+		of = append(of, NFTables)
+	}
+	if iptablesNFT {
+		of = append(of, IPTablesNFT)
+	}
+	legacy, err := iptables.LegacyInUse()
+	if legacy {
+		of = append(of, IPTablesLegacy)
+	}
+	return of, err
 }
 
 func rank(want, b Backend) int {

@@ -38,7 +38,11 @@ func commit(rs redirect.RuleSet, o Options) (Result, error) {
 	}
 	defer socket.Close()
 	pod := namespace{route: socket}
-	change, extras, name, err := pod.choose(find, rs, o)
+	choice := find
+	if was.none {
+		choice = findFresh
+	}
+	change, extras, name, err := pod.choose(choice, rs, o)
 	if err != nil {
 		return Result{}, err
 	}

@@ -18,6 +18,7 @@ type namespace struct{ route requester }
 // requester is what a netlink socket does for us.
 type requester interface {
 	Do(message []byte) error
+	Ask(message []byte, answer func(netlink.Message) error) error
 	Dump(request []byte, each func(netlink.Message) error) error
 }
 
@@ -33,11 +34,15 @@ const loIndex = 1
 // loopbackUp brings lo up, where it is down. The kernel gives it 127.0.0.1 and ::1
 // as it comes up, and takes only ::1 back as it goes down (inetdev_event).
 func (n namespace) loopbackUp(done *undo) error {
-	flags, err := askLo(unix.SIOCGIFFLAGS)
-	if err != nil || flags.Uint16()&unix.IFF_UP != 0 {
+	up, err := n.loIsUp()
+	if err != nil || up {
 		return err
 	}
-	if _, err := askLo(unix.SIOCGIFADDR); errors.Is(err, unix.EADDRNOTAVAIL) {
+	had, err := n.has(localhostObject())
+	if err != nil {
+		return err
+	}
+	if !had {
 		done.add(func() error { return n.delete(localhostObject()) })
 	}
 	if err := n.route.Do(linkMessage(unix.IFF_UP)); err != nil {
@@ -47,18 +52,23 @@ func (n namespace) loopbackUp(done *undo) error {
 	return nil
 }
 
-// askLo asks about lo by ioctl (netdevice(7)): three system calls, no dump.
-func askLo(what uint) (*unix.Ifreq, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	request, err := unix.NewIfreq("lo")
-	if err != nil {
-		return nil, err
-	}
-	return request, unix.IoctlIfreq(fd, what, request)
+// skipStats is RTEXT_FILTER_SKIP_STATS (linux/rtnetlink.h).
+const skipStats = 1 << 3
+
+// loIsUp asks for lo by its index, and for no statistics: one short answer.
+func (n namespace) loIsUp() (bool, error) {
+	var header [unix.SizeofIfInfomsg]byte
+	binary.NativeEndian.PutUint32(header[4:], loIndex)
+	up := false
+	err := n.route.Ask(message(unix.RTM_GETLINK, 0, header[:], func(b *netlink.Batch) {
+		b.Native32(unix.IFLA_EXT_MASK, skipStats)
+	}), func(m netlink.Message) error {
+		if len(m.Data) >= len(header) {
+			up = binary.NativeEndian.Uint32(m.Data[8:])&unix.IFF_UP != 0
+		}
+		return nil
+	})
+	return up, err
 }
 
 // localhostObject is the IPv4 address that lo gets by itself.
@@ -231,16 +241,18 @@ func (n namespace) verifyExtras(e redirect.Extras) error {
 	return nil
 }
 
-// has dumps the rules or routes of the object's family and looks for one that has
+// has dumps the addresses, rules or routes of the object's family and looks for one that has
 // all of its attributes, and its header's fields that say what it does.
 func (n namespace) has(o object) (bool, error) {
 	var b netlink.Batch
 	o.attrs(&b)
 	want := b.Bytes()
-	request := message(o.typ+2, unix.NLM_F_DUMP, append(o.header[:1:1], make([]byte, len(o.header)-1)...), func(b *netlink.Batch) {}) // RTM_GET… is two after RTM_NEW…
+	header := make([]byte, len(o.header))
+	header[0] = o.header[0]                                                         // the family
+	request := message(o.typ+2, unix.NLM_F_DUMP, header, func(b *netlink.Batch) {}) // RTM_GET… is two after RTM_NEW…
 	found := false
 	err := n.route.Dump(request, func(m netlink.Message) error {
-		if len(m.Data) < len(o.header) || m.Data[0] != o.header[0] || m.Data[1] != 0 || m.Data[7] != o.header[7] {
+		if len(m.Data) < len(o.header) || m.Data[0] != o.header[0] || m.Data[1] != o.header[1] || m.Data[7] != o.header[7] {
 			return nil
 		}
 		same, err := holdsAttrs(m.Data[len(o.header):], want)

@@ -11,7 +11,26 @@ import (
 )
 
 // Backend works in the network namespace of the current thread.
-type Backend struct{}
+type Backend struct {
+	// Fresh says that the namespace is known to have no table of ours (Look):
+	// Commit does not ask again. Should there be one all the same, it finds out.
+	Fresh bool
+}
+
+// Look asks, in one question, for what an earlier ADD may have left: a table of
+// ours, or one of those in which iptables-nft keeps its rules.
+func Look() (ours, iptables bool, err error) {
+	c, err := open()
+	if err != nil {
+		return false, false, err
+	}
+	defer c.close()
+	err = c.eachTable(func(f family, name string) {
+		ours = ours || f.ours() && name == tableName
+		iptables = iptables || (f == ip4 || f == ip6) && name != tableName
+	})
+	return ours, iptables, err
+}
 
 // Want gives what Commit of this RuleSet leaves in the kernel, as List reads it.
 func (Backend) Want(rs redirect.RuleSet) redirect.Listing {
@@ -40,6 +59,12 @@ func (b Backend) Commit(rs redirect.RuleSet, owner redirect.Attachment, extras r
 		return "", err
 	}
 	defer c.close()
+	if b.Fresh {
+		change, err := c.install(rs, owner, extras, nil)
+		if !errors.Is(err, unix.EEXIST) {
+			return change, err
+		}
+	}
 	tables, err := c.tables()
 	if err != nil {
 		return "", err

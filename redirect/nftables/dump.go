@@ -44,25 +44,35 @@ func (c *conn) dump(typ uint16, f family, each func(netlink.Message) error, name
 	return c.Dump(b.Bytes(), each)
 }
 
-// tables gives the families in which a table of our name is, inet first. It is
-// one question for all of them. A kernel without nf_tables answers EINVAL.
+// tables gives the families in which a table of our name is, inet first.
 func (c *conn) tables() ([]family, error) {
 	var found []family
+	err := c.eachTable(func(f family, name string) {
+		if f.ours() && name == tableName {
+			found = append(found, f)
+		}
+	})
+	slices.Sort(found)
+	return found, err
+}
+
+// eachTable names every table of the namespace: one question for all families. A
+// kernel without nf_tables answers EINVAL.
+func (c *conn) eachTable(each func(family, string)) error {
 	err := c.dump(unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC, func(m netlink.Message) error {
 		if len(m.Data) < 4 {
 			return nil
 		}
 		a, err := attrs(m.Data[4:])
-		if f := family(m.Data[0]); err == nil && f.ours() && text(a[unix.NFTA_TABLE_NAME]) == tableName {
-			found = append(found, f)
+		if err == nil {
+			each(family(m.Data[0]), text(a[unix.NFTA_TABLE_NAME]))
 		}
 		return err
 	})
 	if err != nil {
-		return nil, unsupported(fmt.Errorf("nf_tables: list tables: %w", err), unix.EINVAL)
+		return unsupported(fmt.Errorf("nf_tables: list tables: %w", err), unix.EINVAL)
 	}
-	slices.Sort(found)
-	return found, nil
+	return nil
 }
 
 // read reads one table: sets before the rules that look into them.

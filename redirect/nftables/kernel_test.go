@@ -87,17 +87,40 @@ func TestAnotherSpecFamilyOrAttachmentReplacesInOneStep(t *testing.T) {
 				t.Errorf("%s: tables\n%s", json, tables)
 			}
 		}
+	})
+}
+
+func TestAnotherStampReplaces(t *testing.T) {
+	inNetns(t, func() {
 		rs := overlay(t, specs["tproxy"])
+		commit(t, rs, redirect.Installed)
 		other := redirect.Attachment{ContainerID: "decaf", IfName: "eth0"}
-		extras := redirect.Extras{LocalMark: redirect.LocalMark{Mark: 1337, Table: 133}, MarkV4: true}
-		for _, want := range []redirect.Change{redirect.Replaced, redirect.Unchanged} {
-			if change, err := (Backend{}).Commit(rs, other, extras); change != want || err != nil {
-				t.Errorf("another attachment: %q, %v (want %q)", change, err, want)
+		marks := redirect.Extras{LocalMark: redirect.LocalMark{Mark: 1337, Table: 133}, MarkV4: true}
+		for _, step := range []struct {
+			owner  redirect.Attachment
+			extras redirect.Extras
+		}{{other, redirect.Extras{}}, {other, marks}, {owner, marks}} {
+			for _, want := range []redirect.Change{redirect.Replaced, redirect.Unchanged} {
+				if change, err := (Backend{}).Commit(rs, step.owner, step.extras); change != want || err != nil {
+					t.Errorf("%+v: %q, %v (want %q)", step, change, err, want)
+				}
+			}
+			stamp, err := Backend{}.Stamp()
+			if err != nil || stamp == nil || !stamp.Is(step.owner) || stamp.Extras.String() != step.extras.String() {
+				t.Errorf("stamp %+v, %v (want %+v)", stamp, err, step)
 			}
 		}
-		stamp, err := Backend{}.Stamp()
-		if err != nil || stamp == nil || !stamp.Is(other) || stamp.Extras.LocalMark.Table != 133 {
-			t.Errorf("stamp %+v, %v", stamp, err)
+	})
+}
+
+// The IPv4 half of a RuleSet is not the RuleSet, where the kernel has both.
+func TestIPv4OnlyIsNotBoth(t *testing.T) {
+	inNetns(t, func() {
+		commit(t, overlay(t, `{"ipFamilies": "ipv4"}`), redirect.Installed)
+		both := overlay(t, `{}`)
+		commit(t, both, redirect.Replaced)
+		if err := check(t, both); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -92,3 +92,13 @@ func TestWhatASetSaysDoesNotDependOnItsElements(t *testing.T) {
 		}
 	}
 }
+
+// Two intervals that touch are somebody else's, and remain two.
+func TestIntervalsThatTouchAreRead(t *testing.T) {
+	s := readSet{flags: 4, elements: []readElement{
+		{key: []byte{0, 81}}, {key: []byte{0, 83}, end: true}, {key: []byte{0, 80}}, {key: []byte{0, 81}, end: true},
+	}}
+	if got := s.describe(); got != "{ 0050 0051-0052 }" {
+		t.Error(got)
+	}
+}

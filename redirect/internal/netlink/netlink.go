@@ -112,6 +112,19 @@ func (s *Socket) Do(message []byte) error {
 	return s.Receive(func(m Message) (bool, error) { return m.Type == unix.NLMSG_ERROR, m.Err() })
 }
 
+// Ask sends one question that has one answer.
+func (s *Socket) Ask(message []byte, answer func(Message) error) error {
+	if err := s.Send(message); err != nil {
+		return err
+	}
+	return s.Receive(func(m Message) (bool, error) {
+		if err := m.Err(); err != nil {
+			return true, err
+		}
+		return true, answer(m)
+	})
+}
+
 // Dump sends one request and calls each for every message of the answer. A dump
 // that changed while it was read (NLM_F_DUMP_INTR) is EINTR: nothing it said counts.
 func (s *Socket) Dump(request []byte, each func(Message) error) error {
