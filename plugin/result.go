@@ -25,11 +25,13 @@ func passResult(conf NetConf, ifName string) (json.RawMessage, error) {
 	if err := json.Unmarshal(conf.PrevResult, &has); err != nil {
 		return nil, withCode(CodeConfig, fmt.Errorf("prevResult: %w", err))
 	}
-	version := conf.CNIVersion
+	version, dated := conf.CNIVersion, []byte(conf.PrevResult)
 	if has.CNIVersion != nil {
 		version = *has.CNIVersion
+	} else {
+		dated = withVersion(dated, version)
 	}
-	result, err := create.Create(version, conf.PrevResult)
+	result, err := create.Create(version, dated)
 	if err != nil {
 		return nil, withCode(CodeConfig, fmt.Errorf("prevResult: cniVersion %q: %w", clip(version), err))
 	}
@@ -41,6 +43,17 @@ func passResult(conf NetConf, ifName string) (json.RawMessage, error) {
 		return nil, withCode(CodeConfig, fmt.Errorf("prevResult: cniVersion %q as %q: %w", clip(version), conf.CNIVersion, err))
 	}
 	return printed(converted)
+}
+
+// withVersion gives a JSON object with one more key. The specification's examples
+// of a prevResult have no cniVersion; package create wants one since cni 1.0.
+func withVersion(object []byte, version string) []byte {
+	rest := bytes.TrimSpace(bytes.TrimSpace(object)[1:])
+	separator := ","
+	if bytes.Equal(rest, []byte("}")) {
+		separator = ""
+	}
+	return fmt.Appendf(nil, `{"cniVersion":%q%s%s`, version, separator, rest)
 }
 
 // noResult is for ADD without a prevResult: under pods: all there may be no

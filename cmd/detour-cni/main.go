@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/detour-cni/detour/plugin"
@@ -26,13 +28,32 @@ func main() {
 		del()
 		return
 	}
-	skel.PluginMainFuncs(skel.CNIFuncs{
-		Add:    verb("ADD", plugin.Add),
-		Check:  verb("CHECK", plugin.Check),
-		Status: verb("STATUS", plugin.Status),
-		GC:     verb("GC", plugin.GC),
+	var result json.RawMessage
+	err := skel.PluginMainFuncsWithError(skel.CNIFuncs{
+		Add:    verb("ADD", plugin.Add, &result),
+		Check:  verb("CHECK", plugin.Check, nil),
+		Status: verb("STATUS", plugin.Status, nil),
+		GC:     verb("GC", plugin.GC, nil),
 	}, version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"),
 		"detour-cni "+buildVersion+": redirects a pod's traffic to its sidecar proxy; chained CNI plugin for "+dialects())
+	// skel looks at the namespace once more after ADD, also that of a pod which is
+	// left alone: a runtime must not find a result and an error on one stdout.
+	if err == nil {
+		err = printResult(result)
+	}
+	if err != nil {
+		if err := err.Print(); err != nil {
+			fmt.Fprintln(os.Stderr, "print error:", err)
+		}
+		os.Exit(1)
+	}
+}
+
+func printResult(result json.RawMessage) *types.Error {
+	if _, err := os.Stdout.Write(result); err != nil {
+		return plugin.CNIError(fmt.Errorf("print result: %w", err))
+	}
+	return nil
 }
 
 func dialects() string {
@@ -46,9 +67,9 @@ func dialects() string {
 	return names
 }
 
-// verb wraps a verb for skel: its result is printed, its outcome logged, and its
-// error becomes CNI's.
-func verb(name string, run func(*skel.CmdArgs, []plugin.Dialect) (plugin.Outcome, error)) func(*skel.CmdArgs) error {
+// verb wraps a verb for skel: its outcome is logged, its result kept for printing,
+// and its error becomes CNI's.
+func verb(name string, run func(*skel.CmdArgs, []plugin.Dialect) (plugin.Outcome, error), result *json.RawMessage) func(*skel.CmdArgs) error {
 	return func(args *skel.CmdArgs) error {
 		start := time.Now()
 		outcome, err := run(args, mesh.All())
@@ -56,10 +77,8 @@ func verb(name string, run func(*skel.CmdArgs, []plugin.Dialect) (plugin.Outcome
 		if err != nil {
 			return plugin.CNIError(err)
 		}
-		if outcome.Result != nil {
-			if _, err := os.Stdout.Write(outcome.Result); err != nil {
-				return plugin.CNIError(fmt.Errorf("print result: %w", err))
-			}
+		if result != nil {
+			*result = outcome.Result
 		}
 		return nil
 	}

@@ -44,18 +44,21 @@ func newReader(text string) (*reader, error) {
 		c, _ := utf8.DecodeRuneInString(text[i:])
 		return nil, fmt.Errorf("character %U", c)
 	}
+	if strings.Contains(strings.ReplaceAll(text, "\r\n", ""), "\r") {
+		return nil, errors.New("a carriage return inside a line")
+	}
 	y := &reader{}
 	for raw := range strings.SplitSeq(text, "\n") {
 		trimmed := strings.TrimLeft(raw, " ")
-		y.lines = append(y.lines, line{len(raw) - len(trimmed), strings.TrimRight(trimmed, " \t\r")})
+		y.lines = append(y.lines, line{len(raw) - len(trimmed), strings.TrimRight(trimmed, " \r")})
 	}
 	return y, nil
 }
 
-// isOdd finds what must not stand in a document: control characters, the line
-// breaks that only some readers take for such, and byte order marks.
+// isOdd finds what must not stand in a document: tabs and other control
+// characters, the line breaks that only some readers take for such, byte order marks.
 func isOdd(c rune) bool {
-	return c < ' ' && c != '\n' && c != '\t' && c != '\r' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' || c == '\ufeff' || c >= 0xfffe
+	return c < ' ' && c != '\n' && c != '\r' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' || c == '\ufeff' || c >= 0xfffe
 }
 
 func (y *reader) document() (Node, error) {
