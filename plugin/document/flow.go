@@ -37,7 +37,7 @@ func (f *flow) next() error {
 		return errOpen
 	}
 	l := f.y.lines[f.y.at]
-	if l.text != "" && (l.indent <= f.parent || isMarker(l) || l.text[0] == '\t') {
+	if l.text != "" && (l.indent <= f.parent || isMarker(l)) {
 		return errOpen
 	}
 	f.text, f.at = l.text, 0
@@ -47,10 +47,10 @@ func (f *flow) next() error {
 // space passes spaces, comments and line ends.
 func (f *flow) space() error {
 	for {
-		for f.peek() == ' ' || f.peek() == '\t' {
+		for f.peek() == ' ' {
 			f.at++
 		}
-		if c := f.peek(); c == '#' && (f.at == 0 || f.text[f.at-1] == ' ' || f.text[f.at-1] == '\t') {
+		if c := f.peek(); c == '#' && (f.at == 0 || f.text[f.at-1] == ' ') {
 			f.at = len(f.text)
 		} else if c != 0 {
 			return nil
@@ -64,7 +64,7 @@ func (f *flow) space() error {
 // end wants nothing but a comment behind the value, and goes to the next line.
 func (f *flow) end() error {
 	rest := f.text[f.at:]
-	trimmed := strings.TrimLeft(rest, " \t")
+	trimmed := strings.TrimLeft(rest, " ")
 	if trimmed != "" && (trimmed[0] != '#' || rest == trimmed) {
 		return errors.New("more text behind a closed bracket or quote")
 	}
@@ -133,7 +133,7 @@ func (f *flow) entry(b *builder, depth int) error {
 		return errors.New("no colon behind a key")
 	}
 	f.at++
-	if c := f.peek(); !n.Quoted && c != 0 && c != ' ' && c != '\t' {
+	if c := f.peek(); !n.Quoted && c != 0 && c != ' ' {
 		return errors.New("no space behind a colon")
 	}
 	if err := f.space(); err != nil {
@@ -159,11 +159,11 @@ func (f *flow) plain() (Node, error) {
 		if strings.IndexByte(",[]{}", c) >= 0 || c == '#' && f.at > start && f.text[f.at-1] == ' ' {
 			break
 		}
-		if c == ':' && (f.at+1 == len(f.text) || strings.IndexByte(" \t,[]{}", f.text[f.at+1]) >= 0) {
+		if c == ':' && (f.at+1 == len(f.text) || strings.IndexByte(" ,[]{}", f.text[f.at+1]) >= 0) {
 			break
 		}
 	}
-	text := strings.TrimRight(f.text[start:f.at], " \t")
+	text := strings.TrimRight(f.text[start:f.at], " ")
 	if f.at == len(f.text) && f.y != nil && f.y.at+1 < len(f.y.lines) {
 		if l := f.y.lines[f.y.at+1].text; l == "" || strings.IndexByte(",]}#", l[0]) < 0 {
 			return Node{}, errors.New("an unquoted value over several lines in brackets (want it in quotes)")
@@ -201,7 +201,7 @@ func (f *flow) quoted() (Node, error) {
 }
 
 func (f *flow) fold(b *strings.Builder) error {
-	if strings.HasSuffix(b.String(), " ") || strings.HasSuffix(b.String(), "\t") {
+	if strings.HasSuffix(b.String(), " ") || strings.HasSuffix(b.String(), "\t") { // "\t" of an escape
 		return errors.New("a space before a line end in quotes")
 	}
 	if err := f.next(); err != nil {

@@ -39,7 +39,7 @@ func (y *reader) blockText(text string, parent int) (Node, error) {
 			if first < 0 {
 				first = l.indent
 			}
-			if l.indent < first || l.text[0] == '\t' {
+			if l.indent < first {
 				return Node{}, errors.New("a block of text whose lines start left of its first one")
 			}
 		}
@@ -58,9 +58,6 @@ func (y *reader) plain(text string, parent int) (Node, error) {
 		l := y.lines[y.at]
 		if isMarker(l) || l.text[0] == '#' {
 			break
-		}
-		if l.text[0] == '\t' {
-			return Node{}, errors.New("a tab at the start")
 		}
 		text, ended = cutComment(l.text)
 		if hasColon(text) {
@@ -102,14 +99,14 @@ func plainNode(text string) Node {
 
 // hasColon reports whether a plain text holds what would make it a key.
 func hasColon(text string) bool {
-	return strings.HasSuffix(text, ":") || strings.Contains(text, ": ") || strings.Contains(text, ":\t")
+	return strings.HasSuffix(text, ":") || strings.Contains(text, ": ")
 }
 
 // cutComment cuts " # …" off a plain text; true when there was one.
 func cutComment(text string) (string, bool) {
 	for i := 1; i < len(text); i++ {
-		if text[i] == '#' && (text[i-1] == ' ' || text[i-1] == '\t') {
-			return strings.TrimRight(text[:i], " \t"), true
+		if text[i] == '#' && text[i-1] == ' ' {
+			return strings.TrimRight(text[:i], " "), true
 		}
 	}
 	return text, false
@@ -123,10 +120,10 @@ func startsPlain(text string, inFlow bool) error {
 		return errors.New("anchors and aliases are not read")
 	case '!':
 		return errors.New("tags are not read")
-	case ',', ']', '}', '%', '@', '`', '|', '>', '#', '\t', '[', '{', '"', '\'':
+	case ',', ']', '}', '%', '@', '`', '|', '>', '#', '[', '{', '"', '\'':
 		return errors.New("a value that begins with a character of YAML's own (want it in quotes)")
 	case '-', '?', ':':
-		if len(text) == 1 || text[1] == ' ' || text[1] == '\t' || inFlow && strings.IndexByte(",[]{}", text[1]) >= 0 {
+		if len(text) == 1 || text[1] == ' ' || inFlow && strings.IndexByte(",[]{}", text[1]) >= 0 {
 			return errors.New("a dash, a question mark or a colon alone (want the value in quotes)")
 		}
 	}
@@ -151,18 +148,15 @@ func key(text string) (name, rest string, ok bool, err error) {
 	if text[0] == '?' && (len(text) == 1 || text[1] == ' ') {
 		return "", "", false, errors.New("keys with a question mark are not read")
 	}
-	text, _ = cutComment(text)
-	i := strings.Index(text, ": ")
-	if tab := strings.Index(text, ":\t"); tab >= 0 && (i < 0 || tab < i) {
-		i = tab
-	}
-	if i < 0 && strings.HasSuffix(text, ":") {
-		i = len(text) - 1
+	plain, _ := cutComment(text)
+	i := strings.Index(plain, ": ")
+	if i < 0 && strings.HasSuffix(plain, ":") {
+		i = len(plain) - 1
 	}
 	if i < 0 {
 		return "", "", false, nil
 	}
-	name = strings.TrimRight(text[:i], " \t")
+	name = strings.TrimRight(plain[:i], " ")
 	if name == "" {
 		return "", "", false, errors.New("no key before the colon")
 	}
@@ -175,8 +169,8 @@ func key(text string) (name, rest string, ok bool, err error) {
 
 func cutColon(text string) (string, bool) {
 	rest, ok := strings.CutPrefix(text, ":")
-	if !ok || rest != "" && rest[0] != ' ' && rest[0] != '\t' {
+	if !ok || rest != "" && rest[0] != ' ' {
 		return "", false
 	}
-	return strings.TrimLeft(rest, " \t"), true
+	return strings.TrimLeft(rest, " "), true
 }

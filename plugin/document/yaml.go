@@ -40,6 +40,9 @@ func newReader(text string) (*reader, error) {
 	if !utf8.ValidString(text) {
 		return nil, errors.New("not UTF-8")
 	}
+	if strings.Contains(text, "\t") {
+		return nil, errors.New("a tab (want spaces)")
+	}
 	if i := strings.IndexFunc(text, isOdd); i >= 0 {
 		c, _ := utf8.DecodeRuneInString(text[i:])
 		return nil, fmt.Errorf("character %U", c)

@@ -67,7 +67,7 @@ func TestYAMLRefusesWhatItDoesNotRead(t *testing.T) {
 		{"{a: 1, 'a': 2}", `key "a" stands there twice`},
 		{"? a\n: 1\n", "question mark"},
 		{"a: 1\n---\nb: 2\n", "line 2"},
-		{"a:\n\tb: 1\n", "character U+0009 "},
+		{"a:\n\tb: 1\n", "a tab (want spaces)"},
 		{"a: 1\n  b: 2\n", "a key inside a value"},
 		{"a:\n    b: 1\n  c: 2\n", "indented"},
 		{"a: [1, 2,\nb: 3\n", "never closed"},
@@ -144,7 +144,7 @@ func TestTimeIsLinear(t *testing.T) {
 func FuzzYAML(f *testing.F) {
 	for _, seed := range []string{
 		"a: 1\nb:\n- x\n- {c: [d, 'e']}\n", "a: |\n  x\n", "a: \"\\u00e9 \\n\"", "- - a: b\n    c: d\n", "a: one\n  two # three\n",
-		"a:\n\n  # x\n  b: c\n", "? a\n: b", "a: 'x\n  y'\n", "{a, b: c}", "a: -\n", "[a: b]", "a: [\n]", "'a' : b", "a : b", "- \n- ", "---\n- a\n...",
+		"a:\n\n  # x\n  b: c\n", "? a\n: b", "a: 'x\n  y'\n", "{a, b: c}", "a: -\n", "[a: b]", "a: [\n]", "'a' : b", "a : b", "0: 00 #\n 0", "- \n- ", "---\n- a\n...",
 	} {
 		f.Add(seed)
 	}
