@@ -1,0 +1,170 @@
+package install
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrMoved says that a file is no longer what the Plan was made for: somebody wrote
+// it meanwhile. Nothing was changed; look again and decide again.
+var ErrMoved = errors.New("changed by somebody else meanwhile")
+
+// tempPattern names what is being written. It has none of the endings that a runtime
+// loads. Sweep removes what a killed run left.
+const tempPattern = ".detour-*.tmp"
+
+// Apply does the steps of a Plan in their order, and stops at the first that fails:
+// what is done by then is safe to keep, and a next run does the rest.
+func Apply(d Dir, p Plan) error {
+	for _, s := range p.Steps {
+		if err := s.apply(d.Path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Step) apply(confDir string) error {
+	if s.Text == nil {
+		return s.remove(confDir)
+	}
+	dir := filepath.Dir(s.Path)
+	if dir != confDir {
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	at, err := replace(s.Path, s.Was, s.Text, 0o644)
+	if err != nil {
+		return err
+	}
+	if s.Unseen || filepath.Dir(at) != filepath.Dir(s.Path) { // behind a link: the runtime watches only the link's directory
+		return Poke(confDir)
+	}
+	return nil
+}
+
+func (s Step) remove(confDir string) error {
+	if err := unmoved(s.Path, s.Was); err != nil {
+		return err
+	}
+	if err := os.Remove(s.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dir := filepath.Dir(s.Path)
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	if dir != confDir {
+		// The network's directory goes when it is empty: most likely it was ours. Whoever
+		// else uses it has something in it.
+		if err := os.Remove(dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if s.Unseen {
+		return Poke(confDir)
+	}
+	return nil
+}
+
+// Poke makes a runtime read its conf dir again: containerd watches only the directory
+// itself, not what is below it or behind a link, and of that neither CREATE nor CHMOD.
+// A file that comes and goes is a REMOVE.
+func Poke(confDir string) error {
+	f, err := os.CreateTemp(confDir, tempPattern)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// replace writes a file anew beside where it is, and renames it into place: a reader
+// finds the old or the new, whole. Mode, owner and extended attributes stay; if one
+// cannot be kept, nothing is written. It gives the path behind links.
+func replace(path string, was, text []byte, mode fs.FileMode) (string, error) {
+	at := path
+	if was != nil {
+		var err error
+		if at, err = filepath.EvalSymlinks(path); err != nil {
+			return "", err
+		}
+	}
+	f, err := os.CreateTemp(filepath.Dir(at), tempPattern)
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(f.Name()) // gone already if all went well
+	_, err = f.Write(text)
+	if err == nil {
+		err = dress(f, at, was != nil, mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", fmt.Errorf("write %s: %w", at, err)
+	}
+	if err := unmoved(path, was); err != nil {
+		return "", err
+	}
+	if err := os.Rename(f.Name(), at); err != nil {
+		return "", err
+	}
+	return at, syncDir(filepath.Dir(at))
+}
+
+// unmoved compares a file with what it held when the Plan was made.
+func unmoved(path string, was []byte) error {
+	now, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if was == nil {
+			return nil
+		}
+	case err != nil:
+		return err
+	case was != nil && bytes.Equal(now, was):
+		return nil
+	}
+	return fmt.Errorf("%s: %w", path, ErrMoved)
+}
+
+// syncDir makes names in a directory last through a power cut.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// Sweep removes what a run that was killed left in a directory.
+func Sweep(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, tempPattern))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// Lock keeps others of us (a surge, a run by hand) out of a directory until it is
+// released. The lock is on the directory itself, so it leaves no file, and goes with
+// the process.
+func Lock(dir string) (release func() error, err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: lock: another detour install is at work here: %w", dir, err), f.Close())
+	}
+	return f.Close, nil
+}

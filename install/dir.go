@@ -1,0 +1,164 @@
+package install
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	// dropInName is our file in net.d/<network>/.
+	dropInName = "90-" + PluginType + ".conf"
+	// ownedSuffix makes an owned list's name out of the primary's: 10-flannel.conflist
+	// and 10-flannel-detour.conflist. '-' sorts before '.', so ours comes right before it,
+	// and Multus passes over 00-multus-detour.conflist when it looks for its own primary.
+	ownedSuffix = "-detour.conflist"
+	// maxConf bounds a file that is read, in bytes. The largest that writers are known
+	// to make are some 10 KiB.
+	maxConf = 4 << 20
+)
+
+// A Dir is what a CNI configuration directory holds, as far as a runtime looks at it.
+type Dir struct {
+	Path string
+	// Files are those that a runtime loads, in its order: *.conf, *.conflist and
+	// *.json, sorted by name.
+	Files []File
+	// DropIns are our own drop-ins, by the name of the network's directory.
+	DropIns map[string]File
+}
+
+// A File is one configuration file as it was read.
+type File struct {
+	Path string
+	Text []byte
+	// List is set for a list, Single for a .conf; Err says why it is neither.
+	List   *List
+	Single *Single
+	Err    error
+}
+
+// A Single is a .conf: one plugin, no list.
+type Single struct{ Name, CNIVersion, Type string }
+
+// Base is the file's name in its directory.
+func (f File) Base() string { return filepath.Base(f.Path) }
+
+// IsOwned reports whether the file is a list that we made (Owned).
+func (f File) IsOwned() bool {
+	return strings.HasSuffix(f.Base(), ownedSuffix) && f.List != nil && len(f.List.Ours()) > 0
+}
+
+// Plugins are the chain's plugins by name; nil if the file is broken.
+func (f File) Plugins() []string {
+	switch {
+	case f.List != nil:
+		return f.List.Types()
+	case f.Single != nil:
+		return []string{f.Single.Type}
+	}
+	return nil
+}
+
+// Network is the name of the network inside the file.
+func (f File) Network() string {
+	switch {
+	case f.List != nil:
+		return f.List.Name
+	case f.Single != nil:
+		return f.Single.Name
+	}
+	return ""
+}
+
+// Look reads a configuration directory. A file that cannot be read is in Files with its
+// error; only a directory that cannot be read is an error here. A directory that is
+// not there yet is an empty one: many primaries make it.
+func Look(path string) (Dir, error) {
+	d := Dir{Path: path, DropIns: map[string]File{}}
+	entries, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return d, err
+	}
+	for _, e := range entries {
+		at := filepath.Join(path, e.Name())
+		if e.IsDir() {
+			if text, err := readConf(filepath.Join(at, dropInName)); !errors.Is(err, fs.ErrNotExist) {
+				d.DropIns[e.Name()] = File{Path: filepath.Join(at, dropInName), Text: text, Err: err}
+			}
+			continue
+		}
+		switch filepath.Ext(e.Name()) {
+		case ".conf", ".conflist", ".json":
+			d.Files = append(d.Files, readFile(at))
+		}
+	}
+	return d, nil
+}
+
+func readFile(path string) File {
+	f := File{Path: path}
+	if f.Text, f.Err = readConf(path); f.Err != nil {
+		return f
+	}
+	if filepath.Ext(path) == ".conflist" {
+		list, err := ParseList(f.Text)
+		if err != nil {
+			f.Err = fmt.Errorf("%s: %w", path, err)
+			return f
+		}
+		f.List = &list
+		return f
+	}
+	var s Single
+	if s.Name, s.CNIVersion, s.Type, f.Err = ParseSingle(f.Text); f.Err != nil {
+		f.Err = fmt.Errorf("%s: %w", path, f.Err)
+		return f
+	}
+	f.Single = &s
+	return f
+}
+
+// readConf reads a regular file, or what a link leads to, of a bounded size.
+func readConf(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %s, not a file", path, info.Mode().Type())
+	}
+	if info.Size() > maxConf {
+		return nil, fmt.Errorf("%s: %d bytes (want at most %d)", path, info.Size(), maxConf)
+	}
+	return os.ReadFile(path)
+}
+
+// ErrNoPrimary is what Decide returns while a node has no network configuration
+// yet. It is waited for.
+var ErrNoPrimary = errors.New("no network configuration yet (want a *.conflist, *.conf or *.json of the cluster's network plugin)")
+
+// Primary picks the file that the runtime would load if we were not there.
+func (d Dir) Primary(r Runtime) (File, error) {
+	var broken error
+	for _, f := range d.Files {
+		switch {
+		case f.IsOwned():
+			continue
+		case f.Err == nil:
+			return f, nil
+		case broken == nil:
+			broken = f.Err
+		}
+		if !r.skipsBroken() {
+			return File{}, fmt.Errorf("first network configuration is broken, and %s loads no other: %w", r, broken)
+		}
+	}
+	if broken != nil {
+		return File{}, fmt.Errorf("every network configuration is broken, the first: %w", broken)
+	}
+	return File{}, fmt.Errorf("%s: %w", d.Path, ErrNoPrimary)
+}

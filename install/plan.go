@@ -1,0 +1,218 @@
+package install
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/detour-cni/detour/plugin"
+)
+
+// Want is what the operator asked for.
+type Want struct {
+	Mode    Mode
+	Runtime Runtime
+	Entry   Entry
+}
+
+// A Plan is what is to be done with a Dir so that the runtime loads us.
+type Plan struct {
+	// Mode, Primary and Network are how and where; Why is the reason for the mode.
+	Mode    Mode
+	Primary string
+	Network string
+	Why     string
+	// Joined is the file that holds our entry when the Steps are done.
+	Joined string
+	Steps  []Step
+	// Warnings are for a person: what works, but is not as it should be.
+	Warnings []string
+}
+
+// A Step is one change of one file. Was is what the file must hold before
+// (nil: no file), Text what it holds after (nil: no file).
+type Step struct {
+	Path      string
+	Was, Text []byte
+	// Unseen says that the runtime does not notice the change by itself, so the
+	// directory must be poked after it.
+	Unseen bool
+}
+
+// Decide compares what is there with what is wanted. It is pure: the same Dir and Want
+// give the same Plan. What joins comes before what leaves, so that on a change of
+// mode no pod starts between the two without us; to be in twice is harmless.
+func Decide(d Dir, w Want) (Plan, error) {
+	primary, err := d.Primary(w.Runtime)
+	if err != nil {
+		return Plan{}, err
+	}
+	if w.Runtime.HandsNoAnnotations() && w.Entry.Options.Pods == plugin.PodsMeshed && w.Entry.Options.MissingAnnotations == plugin.MissingFail {
+		return Plan{}, fmt.Errorf("%s hands over no pod annotations, so every pod of the node would fail: not joined (want containerd >= 1.5 or CRI-O >= 1.29, or \"pods\": \"all\")", w.Runtime)
+	}
+	p := Plan{Primary: primary.Path, Network: primary.Network()}
+	if p.Mode, p.Why, err = chooseMode(primary, w); err != nil {
+		return Plan{}, err
+	}
+	text, err := joinedText(&p, d, primary, w.Entry)
+	if err != nil {
+		return Plan{}, err
+	}
+	p.join(d, text)
+	if err := p.leave(d, p.Joined); err != nil {
+		return Plan{}, err
+	}
+	p.Warnings = append(p.Warnings, otherMeshes(primary)...)
+	return p, nil
+}
+
+// chooseMode resolves Auto, and refuses a mode that cannot work for this primary.
+func chooseMode(primary File, w Want) (Mode, string, error) {
+	single := primary.Single != nil
+	multus := slices.ContainsFunc(primary.Plugins(), func(t string) bool { return t == "multus" || t == "multus-shim" })
+	inline := primary.List != nil && primary.List.InlineOnly
+	switch w.Mode {
+	case DropIn:
+		switch {
+		case single:
+			return "", "", fmt.Errorf("mode: drop-in: %s is a single plugin, to which no runtime appends drop-ins (want owned)", primary.Base())
+		case inline:
+			return "", "", fmt.Errorf("mode: drop-in: %s says loadOnlyInlinedPlugins (want splice or owned)", primary.Base())
+		case w.Runtime.Known() && !w.Runtime.ReadsDropIns():
+			return "", "", fmt.Errorf("mode: drop-in: %s ignores drop-ins, pods would bypass the mesh (want containerd >= 2.1 or CRI-O >= 1.33, or splice)", w.Runtime)
+		}
+		return DropIn, "asked for", nil
+	case Spliced:
+		if single {
+			return "", "", fmt.Errorf("mode: splice: %s is a single plugin and has no list to splice into (want owned)", primary.Base())
+		}
+		return Spliced, "asked for", nil
+	case Owned:
+		return Owned, "asked for", nil
+	}
+	switch {
+	case multus:
+		return Owned, primary.Base() + " is Multus', whose delegates get no annotations: joined beside it", nil
+	case single:
+		return Owned, primary.Base() + " is a single plugin: it is copied into a list, and stays as it is", nil
+	case w.Runtime.ReadsDropIns() && !inline:
+		return DropIn, w.Runtime.String() + " reads drop-ins: nobody's file is touched", nil
+	case inline:
+		return Spliced, primary.Base() + " says loadOnlyInlinedPlugins", nil
+	case !w.Runtime.Known():
+		return Spliced, "the runtime is not known: a drop-in that nobody reads would be a silent bypass", nil
+	}
+	return Spliced, w.Runtime.String() + " ignores drop-ins", nil
+}
+
+// joinedText sets p.Joined, and gives what that file must hold.
+func joinedText(p *Plan, d Dir, primary File, e Entry) ([]byte, error) {
+	switch p.Mode {
+	case DropIn:
+		p.Joined = filepath.Join(d.Path, p.Network, dropInName)
+		if there, ok := d.DropIns[p.Network]; ok && sameJSON(there.Text, e.Text) {
+			return there.Text, nil
+		}
+		return append(slices.Clone(e.Text), '\n'), nil
+	case Spliced:
+		p.Joined = primary.Path
+		return Splice(*primary.List, e.Text)
+	case Owned:
+		p.Joined = ownedPath(primary)
+		return ownedText(primary, e)
+	}
+	panic("install: mode " + string(p.Mode))
+}
+
+func ownedPath(primary File) string {
+	base := primary.Base()
+	return filepath.Join(filepath.Dir(primary.Path), strings.TrimSuffix(base, filepath.Ext(base))+ownedSuffix)
+}
+
+// ownedText is the primary's chain with our entry behind it. Of a list every byte is
+// kept; a single plugin goes into a list of the same name and version, as it is.
+func ownedText(primary File, e Entry) ([]byte, error) {
+	if primary.List != nil {
+		return Splice(*primary.List, e.Text)
+	}
+	s := primary.Single
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "{\"cniVersion\":%q,\"name\":%q,\"plugins\":[\n", s.CNIVersion, s.Name)
+	text.Write(bytes.TrimSpace(primary.Text))
+	fmt.Fprintf(&text, ",\n%s\n]}\n", e.Text)
+	if _, err := ParseList(text.Bytes()); err != nil {
+		return nil, fmt.Errorf("%s: as a list: %w", primary.Path, err)
+	}
+	return text.Bytes(), nil
+}
+
+// join adds the step that gives p.Joined its text.
+func (p *Plan) join(d Dir, text []byte) {
+	was := d.text(p.Joined)
+	if was != nil && bytes.Equal(was, text) {
+		return
+	}
+	p.Steps = append(p.Steps, Step{Path: p.Joined, Was: was, Text: text, Unseen: p.Mode == DropIn})
+}
+
+// leave adds the steps that take us out of every file but keep.
+func (p *Plan) leave(d Dir, keep string) error {
+	for _, f := range d.Files {
+		if f.Path == keep || f.List == nil || len(f.List.Ours()) == 0 {
+			continue
+		}
+		if f.IsOwned() {
+			p.Steps = append(p.Steps, Step{Path: f.Path, Was: f.Text})
+			continue
+		}
+		text, err := Unsplice(*f.List)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+		p.Steps = append(p.Steps, Step{Path: f.Path, Was: f.Text, Text: text})
+	}
+	for _, network := range slices.Sorted(maps.Keys(d.DropIns)) {
+		if f := d.DropIns[network]; f.Path != keep {
+			p.Steps = append(p.Steps, Step{Path: f.Path, Was: f.Text, Unseen: true})
+		}
+	}
+	return nil
+}
+
+// Leave is the Plan of an uninstall: no entry of ours anywhere.
+func Leave(d Dir) (Plan, error) {
+	p := Plan{}
+	return p, p.leave(d, "")
+}
+
+// text is what the file at path holds, nil if there is none.
+func (d Dir) text(path string) []byte {
+	for _, f := range d.Files {
+		if f.Path == path {
+			return f.Text
+		}
+	}
+	for _, f := range d.DropIns {
+		if f.Path == path {
+			return f.Text
+		}
+	}
+	return nil
+}
+
+// meshPlugins are the other meshes' own plugins, by their type.
+func meshPlugins() map[string]string {
+	return map[string]string{"istio-cni": "istio", "linkerd-cni": "linkerd", "consul-cni": "consul", "kuma-cni": "kuma"}
+}
+
+func otherMeshes(primary File) (warnings []string) {
+	for _, t := range primary.Plugins() {
+		if mesh, ok := meshPlugins()[t]; ok {
+			warnings = append(warnings, fmt.Sprintf("%s is in the chain as well: joined behind it; take %q out of \"meshes\" here, or that plugin out of the chain", t, mesh))
+		}
+	}
+	return warnings
+}
