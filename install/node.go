@@ -1,0 +1,146 @@
+package install
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/detour-cni/detour/plugin"
+)
+
+// A Node is where detour is to be on this machine, and how.
+type Node struct {
+	// ConfDir and BinDir are the runtime's: /etc/cni/net.d and /opt/cni/bin mostly.
+	ConfDir, BinDir string
+	// Plugin is the binary to install, Config the file with our entry's "detour"
+	// object; without one the entry has the defaults.
+	Plugin, Config string
+	Mode           Mode
+	Runtime        Runtime
+	Dialects       []plugin.Dialect
+}
+
+// A Report is what one run found and did.
+type Report struct {
+	Plan Plan
+	// Binary is what was there before the run.
+	Binary BinaryState
+	// Entry is what was wanted in the chain.
+	Entry Entry
+}
+
+// Changed reports whether the run did anything.
+func (r Report) Changed() bool { return r.Binary != BinaryCurrent || len(r.Plan.Steps) > 0 }
+
+// Want reads the Config file. A bad one is an error, and nothing on the node changes.
+func (n Node) Want() (Want, error) {
+	var object []byte
+	if n.Config != "" {
+		var err error
+		if object, err = readConf(n.Config); err != nil {
+			return Want{}, err
+		}
+	}
+	entry, err := NewEntry(object, n.Dialects)
+	if err != nil {
+		return Want{}, fmt.Errorf("%s: %w", n.Config, err)
+	}
+	return Want{Mode: n.Mode, Runtime: n.Runtime, Entry: entry}, nil
+}
+
+// Look says what a run would do now, and does nothing. The error may be ErrNoPrimary.
+func (n Node) Look() (Dir, Report, error) {
+	want, err := n.Want()
+	if err != nil {
+		return Dir{}, Report{}, err
+	}
+	r := Report{Entry: want.Entry}
+	if r.Binary, err = LookBinary(filepath.Join(n.BinDir, PluginType), n.Plugin); err != nil {
+		return Dir{}, r, err
+	}
+	dir, err := Look(n.ConfDir)
+	if err != nil {
+		return dir, r, err
+	}
+	r.Plan, err = Decide(dir, want)
+	return dir, r, err
+}
+
+// Install does what Look says, under the directory's lock: the binary first and
+// the entry last, so that no runtime ever loads an entry without its binary.
+//
+// A newer plugin reads every older entry, not the other way round. So when the
+// entry that is there is one that the wanted plugin refuses, this is a downgrade:
+// then the entry goes first, which the plugin that is there can read.
+func (n Node) Install() (r Report, err error) {
+	for _, dir := range []string{n.ConfDir, n.BinDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return r, err
+		}
+	}
+	release, err := Lock(n.ConfDir)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	if err := errors.Join(Sweep(n.ConfDir), Sweep(n.BinDir)); err != nil {
+		return r, err
+	}
+	dir, r, err := n.Look()
+	if err != nil && !errors.Is(err, ErrNoPrimary) {
+		return r, err
+	}
+	noPrimary := err
+	if noPrimary == nil && dir.entryRefused(n.Dialects) != nil {
+		if err := Apply(dir, r.Plan); err != nil {
+			return r, err
+		}
+		_, err = InstallBinary(n.BinDir, n.Plugin)
+		return r, err
+	}
+	if _, err := InstallBinary(n.BinDir, n.Plugin); err != nil {
+		return r, err
+	}
+	if noPrimary != nil {
+		return r, noPrimary // the binary is ready for when it comes
+	}
+	return r, Apply(dir, r.Plan)
+}
+
+// entryRefused says why this build of the plugin could not serve an entry that is
+// in the chain now; nil if it could.
+func (d Dir) entryRefused(dialects []plugin.Dialect) error {
+	for _, text := range d.entries() {
+		var e struct {
+			Detour json.RawMessage `json:"detour"`
+		}
+		if err := json.Unmarshal(text, &e); err != nil {
+			return err
+		}
+		if _, err := plugin.ParseOptions(e.Detour, dialects); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entries are our entries, wherever they are.
+func (d Dir) entries() (texts [][]byte) {
+	for _, f := range d.Files {
+		if f.List == nil {
+			continue
+		}
+		for _, i := range f.List.Ours() {
+			e := f.List.Plugins[i]
+			texts = append(texts, f.List.Text[e.Start:e.End])
+		}
+	}
+	for _, f := range d.DropIns {
+		if f.Err == nil {
+			texts = append(texts, f.Text)
+		}
+	}
+	return texts
+}

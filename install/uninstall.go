@@ -1,0 +1,122 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Farewell is what an uninstall did and what it left.
+type Farewell struct {
+	// Steps took our entry out of the chain.
+	Steps []Step
+	// Binary reports whether it was removed. It may stay on purpose: see Left.
+	Binary bool
+	// Left names what is still there, each with the reason.
+	Left []string
+}
+
+// Uninstall takes the entry out of every file, then the binary out of BinDir. A list that
+// nobody changed since gets its very bytes back; from another only our entry goes.
+//
+// The binary may go once no runtime calls it any more. containerd deletes pods with the
+// list that it has in memory, which it reads again within grace. CRI-O deletes each pod
+// with the list that was there at its ADD: so there, and where the runtime is not known,
+// the binary stays until no file in the result cache names it.
+func (n Node) Uninstall(ctx context.Context, grace time.Duration, cache string) (f Farewell, err error) {
+	release, err := Lock(n.ConfDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		f.Binary, err = RemoveBinary(n.BinDir)
+		return f, err
+	}
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	dir, err := Look(n.ConfDir)
+	if err != nil {
+		return f, err
+	}
+	plan, err := Leave(dir)
+	if err != nil {
+		return f, err
+	}
+	f.Steps, f.Left = plan.Steps, dir.elsewhere()
+	if err := errors.Join(Sweep(n.ConfDir), Apply(dir, plan), Sweep(n.BinDir)); err != nil {
+		return f, err
+	}
+	if err := n.awaitLast(ctx, grace, cache); err != nil {
+		f.Left = append(f.Left, fmt.Sprintf("%s: %v", filepath.Join(n.BinDir, PluginType), err))
+		return f, nil
+	}
+	f.Binary, err = RemoveBinary(n.BinDir)
+	return f, err
+}
+
+// awaitLast returns nil when nothing needs the binary any more, else what still does
+// when ctx ends.
+func (n Node) awaitLast(ctx context.Context, grace time.Duration, cache string) error {
+	if n.Runtime.Name == "containerd" {
+		if !sleep(ctx, grace) {
+			return fmt.Errorf("%s may still have the old list in memory", n.Runtime)
+		}
+		return nil
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for {
+		_ = w.Add(cache) // not there: nobody was ever added
+		inUse, err := inUse(cache)
+		if err != nil {
+			return err
+		}
+		if len(inUse) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("stays for the deletion of pods that were added with it (%d, first %s): %s may delete them with the list of that day", len(inUse), inUse[0], n.Runtime)
+		case <-w.Events:
+		case <-time.After(resync):
+		}
+	}
+}
+
+// inUse names the attachments whose cached list has our plugin.
+func inUse(cache string) (names []string, err error) {
+	all, err := Attachments(cache)
+	for _, a := range all {
+		if strings.Contains(strings.Join(a.Chain, " "), PluginType) {
+			names = append(names, a.File)
+		}
+	}
+	return names, err
+}
+
+// elsewhere names the files of the conf dir that no runtime loads and that hold our entry all
+// the same: copies by other writers (*.cilium_bak), which we leave alone.
+func (d Dir) elsewhere() (left []string) {
+	entries, _ := os.ReadDir(d.Path) // it could be read a moment ago
+	for _, e := range entries {
+		path := filepath.Join(d.Path, e.Name())
+		switch filepath.Ext(path) {
+		case ".conf", ".conflist", ".json":
+			continue
+		}
+		text, err := readConf(path)
+		if err == nil && strings.Contains(string(text), `"`+PluginType+`"`) {
+			left = append(left, path+": a copy by somebody else that has our entry; no runtime loads it under this name")
+		}
+	}
+	return left
+}

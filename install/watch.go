@@ -1,0 +1,147 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	// settle is how long a burst of events may go on before we look: a writer that is
+	// not atomic makes several. It delays a repair, so it is short.
+	settle = 20 * time.Millisecond
+	// resync is for what no event tells: a file system without inotify, a lost queue.
+	resync = time.Minute
+	// retry is the pause after a run that failed: another run of ours holds the lock, the
+	// disk is full.
+	retry = time.Second
+)
+
+// An Observer is told of each run of Watch: to log, to count, to be ready or not.
+type Observer interface {
+	Ran(r Report, err error)
+	// Fighting is called when repairs are left alone for a while.
+	Fighting(r Report, pause time.Duration)
+}
+
+// Watch installs, and again whenever something changes, until ctx ends. It never leaves the
+// chain: that is Uninstall's, and a stopped DaemonSet is not an uninstall.
+func (n Node) Watch(ctx context.Context, o Observer) error {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	var (
+		fight  Fight
+		joined bool
+	)
+	for {
+		n.watchAll(w)
+		r, err := n.Install()
+		if errors.Is(err, ErrMoved) {
+			continue // somebody wrote while we did: look at what it is now
+		}
+		o.Ran(r, err)
+		if err == nil && joined && len(r.Plan.Steps) > 0 {
+			if pause := fight.Repair(time.Now()); pause > 0 {
+				o.Fighting(r, pause)
+				if !sleep(ctx, pause) {
+					return nil
+				}
+				continue
+			}
+		}
+		joined = joined || err == nil
+		if r.Changed() && err == nil {
+			continue // a second look, also at what was written between look and watch
+		}
+		if !n.await(ctx, w, err) {
+			return nil
+		}
+	}
+}
+
+// await returns when it is time to look again; false when ctx has ended.
+func (n Node) await(ctx context.Context, w *fsnotify.Watcher, err error) bool {
+	limit := resync
+	if err != nil && !errors.Is(err, ErrNoPrimary) {
+		limit = retry
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-w.Errors: // a lost queue: look
+			return true
+		case e := <-w.Events:
+			if !n.concerns(e) {
+				continue
+			}
+			return sleep(ctx, settle)
+		}
+	}
+}
+
+// concerns reports whether an event can be somebody else's doing that matters. Our own
+// temporary files are the bulk of what else there is.
+func (n Node) concerns(e fsnotify.Event) bool {
+	if ours, _ := filepath.Match(tempPattern, filepath.Base(e.Name)); ours {
+		return false
+	}
+	// In the bin dir only our own binary; in the conf dir and beside Config, where a
+	// ConfigMap's links move, anything.
+	return filepath.Dir(e.Name) != filepath.Clean(n.BinDir) || filepath.Base(e.Name) == PluginType
+}
+
+// watchAll watches every directory in which a write could matter, again and again: one that
+// was replaced or came later is not watched by itself. What is not there is not watched;
+// its parent is, where it will appear.
+func (n Node) watchAll(w *fsnotify.Watcher) {
+	for _, dir := range n.watched() {
+		if err := w.Add(dir); errors.Is(err, fs.ErrNotExist) {
+			_ = w.Add(filepath.Dir(dir)) // not there either: the resync finds it
+		}
+	}
+}
+
+func (n Node) watched() []string {
+	dirs := []string{n.ConfDir, filepath.Dir(filepath.Clean(n.ConfDir)), n.BinDir}
+	if n.Config != "" {
+		dirs = append(dirs, filepath.Dir(n.Config))
+	}
+	entries, _ := os.ReadDir(n.ConfDir) // an error is Install's to report
+	for _, e := range entries {
+		path := filepath.Join(n.ConfDir, e.Name())
+		switch {
+		case e.IsDir():
+			dirs = append(dirs, path)
+		case e.Type()&fs.ModeSymlink != 0:
+			if at, err := filepath.EvalSymlinks(path); err == nil {
+				dirs = append(dirs, filepath.Dir(at))
+			}
+		}
+	}
+	return dirs
+}
+
+// sleep waits; false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
