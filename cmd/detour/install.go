@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rogpeppe/go-internal/diff"
+	"github.com/spf13/cobra"
+
+	"github.com/detour-cni/detour/install"
+)
+
+func installCommand() *cobra.Command {
+	var (
+		flags        nodeFlags
+		once, dryRun bool
+		listen       string
+	)
+	c := &cobra.Command{
+		Use:   "install",
+		Short: "Put the plugin into this node's CNI chain, and keep it there",
+		Long: `Put the plugin into this node's CNI chain, and keep it there.
+
+The binary goes in first, then the entry: as a drop-in of the network, spliced into the
+primary's list, or in a list of our own, as --mode says. Without --once the node is watched
+from then on, and what somebody else undoes is put right. It stays in the chain when it
+is stopped; "detour uninstall" takes it out.`,
+		Example: `  detour install --once --dry-run
+  detour install --once --config detour.json
+  detour install --runtime containerd://2.1.4 --listen 127.0.0.1:9464`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			node, err := flags.node()
+			if err != nil {
+				return err
+			}
+			if dryRun {
+				return showPlan(c.OutOrStdout(), node)
+			}
+			log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+			registry := prometheus.NewRegistry()
+			watched := install.NewWatched(node, flags.cache, log, registry)
+			if once {
+				report, err := node.Install()
+				if err == nil {
+					watched.Ran(report, nil)
+				}
+				return err
+			}
+			registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+			return keep(c.Context(), node, watched, registry, listen)
+		},
+	}
+	flags.register(c)
+	c.Flags().BoolVar(&once, "once", false, "do it and return, do not watch")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "print what would change, and change nothing")
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:9464", "address for /healthz, /readyz and /metrics; empty for none")
+	return c
+}
+
+// keep installs and watches until ctx ends.
+func keep(ctx context.Context, node install.Node, w *install.Watched, metrics prometheus.Gatherer, listen string) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if listen != "" {
+		l, err := net.Listen("tcp", listen)
+		if err != nil {
+			return err
+		}
+		server := &http.Server{Handler: routes(w.Ready, metrics), ReadHeaderTimeout: time.Second}
+		go func() { stop(server.Serve(l)) }()
+		defer server.Close()
+	}
+	go func() {
+		if err := w.WatchSlipped(ctx); err != nil {
+			stop(err)
+		}
+	}()
+	if err := node.Watch(ctx, w); err != nil {
+		return err
+	}
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	w.Log.Info("stopped: the node stays in the mesh, \"detour uninstall\" takes it out")
+	return nil
+}
+
+// routes serves liveness, readiness and metrics.
+func routes(ready func() error, metrics prometheus.Gatherer) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
+
+// showPlan prints what an install would do, as a diff of files.
+func showPlan(w io.Writer, node install.Node) error {
+	_, report, err := node.Look()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "# mode %s: %s\n", report.Plan.Mode, report.Plan.Why)
+	if report.Binary != install.BinaryCurrent {
+		fmt.Fprintf(w, "# %s/%s: %s, would be written\n", node.BinDir, install.PluginType, report.Binary)
+	}
+	for _, s := range report.Plan.Steps {
+		old, now := s.Path, s.Path
+		if s.Was == nil {
+			old = os.DevNull
+		}
+		if s.Text == nil {
+			now = os.DevNull
+		}
+		if _, err := w.Write(diff.Diff(old, s.Was, now, s.Text)); err != nil {
+			return err
+		}
+	}
+	if !report.Changed() {
+		fmt.Fprintln(w, "# nothing to change")
+	}
+	for _, warning := range report.Plan.Warnings {
+		fmt.Fprintln(w, "# warning:", warning)
+	}
+	return nil
+}

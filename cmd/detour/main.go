@@ -1,0 +1,86 @@
+// Command detour is what a person or a DaemonSet runs: it puts the CNI plugin on
+// a node, keeps it there, and takes it out again.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+)
+
+// buildVersion is set by the linker: -X main.buildVersion=v1.2.3.
+var buildVersion = "devel"
+
+// Exit codes: 0 fine, 1 findings or failed, 2 usage, 3 could not tell.
+const (
+	exitFindings = 1
+	exitUsage    = 2
+	exitUnknown  = 3
+)
+
+// exit is an error with an exit code of its own. What is to be said was said already
+// if it wraps nothing.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e exit) Error() string { return fmt.Sprint(e.err) }
+func (e exit) Unwrap() error { return e.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	err := root().ExecuteContext(ctx)
+	if err == nil {
+		return
+	}
+	code := exitFindings
+	if e, ok := errors.AsType[exit](err); ok {
+		code = e.code
+		err = e.err
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "detour:", err)
+	}
+	os.Exit(code)
+}
+
+func root() *cobra.Command {
+	c := &cobra.Command{
+		Use:           "detour",
+		Short:         "Bend pods' traffic into their sidecar proxy, from the node",
+		Version:       buildVersion,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
+	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return fromEnvironment(c.Flags(), os.LookupEnv) }
+	c.AddCommand(installCommand(), uninstallCommand(), statusCommand())
+	return c
+}
+
+// fromEnvironment sets each flag that the command line does not from DETOUR_ and its name:
+// --conf-dir from DETOUR_CONF_DIR.
+func fromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed || f.Name == "help" || f.Name == "version" || err != nil {
+			return
+		}
+		name := "DETOUR_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if value, ok := lookup(name); ok && value != "" {
+			if e := flags.Set(f.Name, value); e != nil {
+				err = exit{exitUsage, fmt.Errorf("%s: %w", name, e)}
+			}
+		}
+	})
+	return err
+}

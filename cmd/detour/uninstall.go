@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/detour-cni/detour/install"
+)
+
+func uninstallCommand() *cobra.Command {
+	var (
+		flags nodeFlags
+		grace time.Duration
+		wait  time.Duration
+		stay  bool
+	)
+	c := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Take the plugin out of this node's CNI chain, and its binary away",
+		Long: `Take the plugin out of this node's CNI chain, and its binary away.
+
+The entry goes first. The binary goes when no runtime calls it any more: on containerd after
+--grace, elsewhere once no cached result of the runtime names it, which is when the last pod
+of that time has gone. What has to stay is said, and the exit code is 1.`,
+		Example: `  detour uninstall --runtime containerd://2.1.4
+  detour uninstall --wait 10m`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			node, err := flags.node()
+			if err != nil {
+				return err
+			}
+			ctx, stop := context.WithTimeout(c.Context(), max(wait, grace+time.Second))
+			defer stop()
+			farewell, err := node.Uninstall(ctx, grace, flags.cache)
+			if err != nil {
+				return err
+			}
+			sayFarewell(c, farewell)
+			if stay {
+				<-c.Context().Done()
+				return nil
+			}
+			if len(farewell.Left) > 0 {
+				return exit{code: exitFindings}
+			}
+			return nil
+		},
+	}
+	flags.register(c)
+	c.Flags().DurationVar(&grace, "grace", 5*time.Second, "how long containerd has to read its configuration again, before the binary goes")
+	c.Flags().DurationVar(&wait, "wait", 0, "how long to wait for the last pod that needs the binary, on CRI-O and unknown runtimes")
+	c.Flags().BoolVar(&stay, "stay", false, "then idle, for a DaemonSet")
+	return c
+}
+
+func sayFarewell(c *cobra.Command, f install.Farewell) {
+	out := c.OutOrStdout()
+	for _, s := range f.Steps {
+		fmt.Fprintln(out, s.What(), s.Path)
+	}
+	if f.Binary {
+		fmt.Fprintln(out, "removed the binary")
+	}
+	for _, left := range f.Left {
+		fmt.Fprintln(out, "left", left)
+	}
+	if len(f.Steps) == 0 && !f.Binary && len(f.Left) == 0 {
+		fmt.Fprintln(out, "nothing of ours was here")
+	}
+}

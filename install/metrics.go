@@ -1,0 +1,194 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Watched is the Observer of a running installer: it logs what changed on the node, counts,
+// and knows whether the node is ready.
+type Watched struct {
+	Log *slog.Logger
+	// Dialects and Cache are for the pods that slipped past.
+	Node  Node
+	Cache string
+
+	mu      sync.Mutex
+	last    Report
+	lastErr error
+	joined  bool            // since the first run that went well
+	paused  bool            // in a fight
+	seen    map[string]bool // attachments that slipped past, by File
+
+	runs     *prometheus.CounterVec
+	repairs  *prometheus.CounterVec
+	fights   prometheus.Counter
+	slipped  prometheus.Counter
+	inChain  prometheus.Gauge
+	slipping prometheus.Gauge
+	success  prometheus.Gauge
+}
+
+// NewWatched registers its metrics with r.
+func NewWatched(n Node, cache string, log *slog.Logger, r prometheus.Registerer) *Watched {
+	w := &Watched{
+		Log: log, Node: n, Cache: cache, seen: map[string]bool{},
+		runs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "detour_install_runs_total",
+			Help: "Looks at the node, by result: changed, unchanged, waiting (no primary yet), failed."}, []string{"result"}),
+		repairs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "detour_repairs_total",
+			Help: "What somebody else undid and was put right, by what: entry, binary."}, []string{"what"}),
+		fights: prometheus.NewCounter(prometheus.CounterOpts{Name: "detour_fights_total",
+			Help: "Times that repairs were left alone for a while, because another writer answers each."}),
+		slipped: prometheus.NewCounter(prometheus.CounterOpts{Name: "detour_slipped_pods_total",
+			Help: "Meshed pods that started while the chain was without us. They run without a redirect until they are restarted."}),
+		slipping: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_slipped_pods",
+			Help: "Those of them that still run on this node."}),
+		inChain: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_in_chain",
+			Help: "1 if what the runtime will load contains us."}),
+		success: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_last_success_timestamp_seconds",
+			Help: "When the node was last found, or put, right: seconds since 1970."}),
+	}
+	r.MustRegister(w.runs, w.repairs, w.fights, w.slipped, w.slipping, w.inChain, w.success)
+	return w
+}
+
+// Ran implements Observer.
+func (w *Watched) Ran(r Report, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	repair := w.joined
+	again := err != nil && w.lastErr != nil && err.Error() == w.lastErr.Error()
+	w.last, w.lastErr, w.paused = r, err, false
+	switch {
+	case errors.Is(err, ErrNoPrimary):
+		w.runs.WithLabelValues("waiting").Inc()
+		if !again {
+			w.Log.Warn("waiting for the network plugin of the cluster", "why", err)
+		}
+	case err != nil:
+		w.runs.WithLabelValues("failed").Inc()
+		if !again { // each second the same: once is enough
+			w.Log.Error("not installed", "why", err)
+		}
+	case r.Changed():
+		w.runs.WithLabelValues("changed").Inc()
+		w.logChange(r, repair)
+	default:
+		w.runs.WithLabelValues("unchanged").Inc()
+	}
+	if err != nil {
+		w.inChain.Set(0)
+		return
+	}
+	w.joined = true
+	w.inChain.Set(1)
+	w.success.SetToCurrentTime()
+}
+
+func (w *Watched) logChange(r Report, repair bool) {
+	say, verb := w.Log.Info, "installed"
+	if repair {
+		say, verb = w.Log.Warn, "repaired"
+	}
+	if r.Binary != BinaryCurrent {
+		say(verb+" the binary", "was", string(r.Binary), "dir", w.Node.BinDir)
+		if repair {
+			w.repairs.WithLabelValues("binary").Inc()
+		}
+	}
+	for _, s := range r.Plan.Steps {
+		say(verb, "file", s.Path, "what", s.What(), "mode", string(r.Plan.Mode), "network", r.Plan.Network, "primary", r.Plan.Primary, "why", r.Plan.Why)
+		if repair {
+			w.repairs.WithLabelValues("entry").Inc()
+		}
+	}
+	for _, warning := range r.Plan.Warnings {
+		w.Log.Warn(warning)
+	}
+}
+
+// Fighting implements Observer.
+func (w *Watched) Fighting(r Report, pause time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.paused = true
+	w.fights.Inc()
+	w.inChain.Set(0)
+	w.Log.Error("another writer undoes every repair: left alone for a while", "pause", pause, "file", r.Plan.Joined, "primary", r.Plan.Primary, "wayOut", r.wayOut())
+}
+
+// wayOut says how to end a fight.
+func (r Report) wayOut() string {
+	for _, s := range r.Plan.Steps {
+		if s.Was == nil && r.Plan.Mode == Owned {
+			return "a list of ours is removed or renamed, as Cilium's exclusive mode does: set cni.exclusive=false there, or mode drop-in here"
+		}
+	}
+	return "find who writes this file (Cilium: cni.exclusive=false); mode drop-in is out of such a writer's way where the runtime has it (containerd >= 2.1, CRI-O >= 1.33)"
+}
+
+// Ready is nil when what the runtime will load contains us, else the reason why not.
+func (w *Watched) Ready() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.lastErr != nil:
+		return w.lastErr
+	case !w.joined:
+		return errors.New("not installed yet")
+	case w.paused:
+		return errors.New("another writer undoes every repair")
+	}
+	return nil
+}
+
+// WatchSlipped looks for pods that started past us whenever the runtime writes into its
+// result cache, until ctx ends.
+func (w *Watched) WatchSlipped(ctx context.Context) error {
+	events, err := fsnotify.NewWatcher()
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	for {
+		_ = events.Add(w.Cache) // not there yet: no pod yet
+		w.countSlipped()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-events.Events:
+		case <-events.Errors:
+		case <-time.After(resync):
+		}
+		if !sleep(ctx, settle) {
+			return nil
+		}
+	}
+}
+
+func (w *Watched) countSlipped() {
+	all, err := Attachments(w.Cache)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil || !w.joined || w.last.Plan.Mode == DropIn {
+		return
+	}
+	slipped := Slipped(all, w.last.Plan.Network, w.last.Entry.Options, w.Node.Dialects)
+	now := map[string]bool{}
+	for _, a := range slipped {
+		now[a.File] = true
+		if w.seen[a.File] {
+			continue
+		}
+		w.slipped.Inc()
+		w.Log.Error("a meshed pod started while the chain was without us: it runs without its redirect, restart it", "pod", a.Pod.Ref.String(), "attachment", a.File)
+	}
+	w.seen = now
+	w.slipping.Set(float64(len(now)))
+}
