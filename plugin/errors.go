@@ -38,7 +38,7 @@ func withCode(code uint, err error) error {
 
 // CNIError gives an error as CNI prints it, with its code.
 func CNIError(err error) *types.Error {
-	code := uint(types.ErrInternal)
+	code := types.ErrInternal
 	if c, ok := errors.AsType[coded](err); ok {
 		code = c.code
 	}

@@ -3,11 +3,9 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 
@@ -99,54 +97,4 @@ func del() {
 		}
 	}
 	logVerb("DEL", id, ifName, outcome, err, time.Since(start))
-}
-
-// logVerb writes the one line of a verb, to stderr and, where the configuration
-// says so, to a file as well. A log that cannot be written is no reason to fail a pod.
-func logVerb(name, id, ifName string, o plugin.Outcome, err error, took time.Duration) {
-	level, message := slog.LevelInfo, "done"
-	attrs := []slog.Attr{slog.String("verb", name)}
-	text := func(key, value string) {
-		if value != "" {
-			attrs = append(attrs, slog.String(key, value))
-		}
-	}
-	text("pod", o.Pod.String())
-	text("container", id)
-	text("ifname", ifName)
-	text("why", o.Decision.Why)
-	text("backend", string(o.Backend))
-	text("rules", string(o.Change))
-	if o.Removed {
-		text("rules", "removed")
-	}
-	for _, w := range o.Warnings {
-		level = slog.LevelWarn
-		text("note", w)
-	}
-	if name == "STATUS" && err == nil {
-		level = slog.LevelDebug // every five seconds, for ever
-	}
-	if err != nil {
-		level, message = slog.LevelError, "failed"
-		text("error", err.Error())
-	}
-	text("traceparent", os.Getenv("TRACEPARENT"))
-	attrs = append(attrs, slog.Duration("took", took.Round(time.Microsecond)))
-	write(o.Conf.Options, level, message, attrs)
-}
-
-func write(o plugin.Options, level slog.Level, message string, attrs []slog.Attr) {
-	least := map[plugin.LogLevel]slog.Level{
-		plugin.LogDebug: slog.LevelDebug, plugin.LogInfo: slog.LevelInfo, plugin.LogWarn: slog.LevelWarn, plugin.LogError: slog.LevelError,
-	}[o.LogLevel]
-	var out io.Writer = os.Stderr
-	if o.LogFile != "" {
-		// O_APPEND: many plugins write at once, each its line in one write.
-		if f, err := os.OpenFile(o.LogFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
-			defer f.Close()
-			out = io.MultiWriter(os.Stderr, f)
-		}
-	}
-	slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: least})).LogAttrs(context.Background(), level, message, attrs...)
 }

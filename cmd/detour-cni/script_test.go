@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,22 +34,24 @@ import (
 //	pod WORDS   runs a command in the pod
 //	eth0        gives the pod an eth0 with 10.9.0.2 and fd09::2, as a primary does
 //	result FILE compares the last stdout with FILE, which has a newline more
+//	annotations FILE  hands over the JSON object in FILE as the pod's annotations, to
+//	            what runs through cnitool from then on
 //	cni VERB [STDIN]  runs detour-cni itself, with CNI_COMMAND=VERB
 //
 // FILE and STDIN may name the environment ($BACKEND). Of the conditions [nftables]
 // and [iptables] the one holds that $BACKEND is.
 
-func TestScripts(t *testing.T) { runScripts(t, "testdata/script", "nftables", "1.1.0") }
+func TestScripts(t *testing.T) { runScripts(t, "../../testdata/script", "nftables", "1.1.0") }
 
 func TestScriptsWithEachBackend(t *testing.T) {
 	for _, backend := range []string{"nftables", "iptables-nft", "iptables-legacy"} {
-		t.Run(backend, func(t *testing.T) { runScripts(t, "testdata/script/backend", backend, "1.1.0") })
+		t.Run(backend, func(t *testing.T) { runScripts(t, "../../testdata/script/backend", backend, "1.1.0") })
 	}
 }
 
 func TestScriptsWithEachVersion(t *testing.T) {
 	for _, version := range []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
-		t.Run(version, func(t *testing.T) { runScripts(t, "testdata/script/version", "nftables", version) })
+		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/version", "nftables", version) })
 	}
 }
 
@@ -60,6 +64,7 @@ func runScripts(t *testing.T, dir, backend, version string) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"list": listCommand, "state": stateCommand, "pod": podCommand, "cni": cniCommand, "eth0": eth0Command, "result": resultCommand,
+			"annotations": annotationsCommand,
 		},
 		Condition: func(name string) (bool, error) {
 			if name != "nftables" && name != "iptables" {
@@ -196,6 +201,17 @@ func listCommand(ts *testscript.TestScript, neg bool, args []string) {
 `, ts.Getenv("VERSION"), os.Expand(options, ts.Getenv))
 	ts.Check(os.MkdirAll(ts.MkAbs("net.d"), 0o755))
 	ts.Check(os.WriteFile(ts.MkAbs("net.d/pods.conflist"), []byte(list), 0o644))
+}
+
+// annotationsCommand sets CAP_ARGS, which cnitool makes runtimeConfig of, as a
+// runtime does.
+func annotationsCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: annotations FILE")
+	}
+	var line bytes.Buffer
+	ts.Check(json.Compact(&line, []byte(ts.ReadFile(args[0]))))
+	ts.Setenv("CAP_ARGS", `{"io.kubernetes.cri.pod-annotations":`+line.String()+`}`)
 }
 
 // stateScript prints what a plugin may change in a namespace. iptables-legacy-save

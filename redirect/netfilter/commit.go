@@ -32,6 +32,9 @@ func commit(rs redirect.RuleSet, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if was.stamp != nil && was.stamp.Is(redirect.Attachment{ContainerID: o.Owner.ContainerID, IfName: was.stamp.Owner.IfName}) {
+		o.Owner = was.stamp.Owner // a second interface of the container: the rules stay the first one's, and so does their DEL
+	}
 	socket, err := netlink.Open(unix.NETLINK_ROUTE)
 	if err != nil {
 		return Result{}, err
