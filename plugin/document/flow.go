@@ -150,7 +150,7 @@ func (f *flow) entry(b *builder, depth int) error {
 
 // plain reads an unquoted scalar inside brackets, of one line.
 func (f *flow) plain() (Node, error) {
-	if err := startsPlain(f.text[f.at:], true); err != nil {
+	if err := startsPlain(f.text[f.at:]); err != nil {
 		return Node{}, err
 	}
 	start := f.at

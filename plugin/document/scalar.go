@@ -20,7 +20,7 @@ func (y *reader) value(text string, parent, depth int) (Node, error) {
 		}
 		return n, f.end()
 	}
-	if err := startsPlain(text, false); err != nil {
+	if err := startsPlain(text); err != nil {
 		return Node{}, err
 	}
 	return y.plain(text, parent)
@@ -113,7 +113,7 @@ func cutComment(text string) (string, bool) {
 }
 
 // startsPlain refuses what no plain text may begin with.
-func startsPlain(text string, inFlow bool) error {
+func startsPlain(text string) error {
 	c, _ := utf8.DecodeRuneInString(text)
 	switch c {
 	case '&', '*':
@@ -122,9 +122,11 @@ func startsPlain(text string, inFlow bool) error {
 		return errors.New("tags are not read")
 	case ',', ']', '}', '%', '@', '`', '|', '>', '#', '[', '{', '"', '\'':
 		return errors.New("a value that begins with a character of YAML's own (want it in quotes)")
-	case '-', '?', ':':
-		if len(text) == 1 || text[1] == ' ' || inFlow && strings.IndexByte(",[]{}", text[1]) >= 0 {
-			return errors.New("a dash, a question mark or a colon alone (want the value in quotes)")
+	case '?', ':':
+		return errors.New("a value that begins with a question mark or a colon (want it in quotes)")
+	case '-':
+		if len(text) == 1 || strings.IndexByte(" ,[]{}", text[1]) >= 0 {
+			return errors.New("a dash alone (want the value in quotes)")
 		}
 	}
 	return nil
@@ -145,9 +147,6 @@ func key(text string) (name, rest string, ok bool, err error) {
 	if strings.IndexByte("[{|>", text[0]) >= 0 {
 		return "", "", false, nil
 	}
-	if text[0] == '?' && (len(text) == 1 || text[1] == ' ') {
-		return "", "", false, errors.New("keys with a question mark are not read")
-	}
 	plain, _ := cutComment(text)
 	i := strings.Index(plain, ": ")
 	if i < 0 && strings.HasSuffix(plain, ":") {
@@ -157,10 +156,7 @@ func key(text string) (name, rest string, ok bool, err error) {
 		return "", "", false, nil
 	}
 	name = strings.TrimRight(plain[:i], " ")
-	if name == "" {
-		return "", "", false, errors.New("no key before the colon")
-	}
-	if err := startsPlain(name, false); err != nil {
+	if err := startsPlain(text); err != nil {
 		return "", "", false, err
 	}
 	rest, ok = cutColon(text[i:])

@@ -9,15 +9,18 @@ import (
 
 // ParseYAML reads a YAML document of the kind that the package comment describes.
 func ParseYAML(text string) (Node, error) {
+	if len(text) > MaxSize {
+		return Node{}, fmt.Errorf("not YAML: %w", errSize)
+	}
 	y, err := newReader(text)
-	if err != nil {
-		return Node{}, fmt.Errorf("not YAML: %w", err)
+	if err == nil {
+		var n Node
+		if n, err = y.document(); err == nil {
+			return n, nil
+		}
+		y.at = min(y.at, len(y.lines)-1)
 	}
-	n, err := y.document()
-	if err != nil {
-		return Node{}, fmt.Errorf("not YAML: line %d: %w", min(y.at, len(y.lines)-1)+1, err)
-	}
-	return n, nil
+	return Node{}, fmt.Errorf("not YAML: line %d: %w", y.at+1, err)
 }
 
 // line is one line of a document: where its first character stands, and the
@@ -33,35 +36,41 @@ type reader struct {
 	at    int
 }
 
+// newReader splits a document into lines. With an error it stands at the line
+// that is meant.
 func newReader(text string) (*reader, error) {
-	if len(text) > MaxSize {
-		return nil, errSize
-	}
-	if !utf8.ValidString(text) {
-		return nil, errors.New("not UTF-8")
-	}
-	if strings.Contains(text, "\t") {
-		return nil, errors.New("a tab (want spaces)")
-	}
-	if i := strings.IndexFunc(text, isOdd); i >= 0 {
-		c, _ := utf8.DecodeRuneInString(text[i:])
-		return nil, fmt.Errorf("character %U", c)
-	}
-	if strings.Contains(strings.ReplaceAll(text, "\r\n", ""), "\r") {
-		return nil, errors.New("a carriage return inside a line")
-	}
 	y := &reader{}
 	for raw := range strings.SplitSeq(text, "\n") {
+		raw = strings.TrimSuffix(raw, "\r")
+		if err := checkCharacters(raw); err != nil {
+			y.at = len(y.lines)
+			return y, err
+		}
 		trimmed := strings.TrimLeft(raw, " ")
-		y.lines = append(y.lines, line{len(raw) - len(trimmed), strings.TrimRight(trimmed, " \r")})
+		y.lines = append(y.lines, line{len(raw) - len(trimmed), strings.TrimRight(trimmed, " ")})
 	}
 	return y, nil
 }
 
-// isOdd finds what must not stand in a document: tabs and other control
-// characters, the line breaks that only some readers take for such, byte order marks.
+func checkCharacters(line string) error {
+	if !utf8.ValidString(line) {
+		return errors.New("not UTF-8")
+	}
+	i := strings.IndexFunc(line, isOdd)
+	if i < 0 {
+		return nil
+	}
+	c, _ := utf8.DecodeRuneInString(line[i:])
+	if c == '\t' {
+		return errors.New("a tab (want spaces)")
+	}
+	return fmt.Errorf("character %U (want text)", c)
+}
+
+// isOdd finds what must not stand in a line: tabs and other control characters,
+// the line breaks that only some readers take for such, byte order marks.
 func isOdd(c rune) bool {
-	return c < ' ' && c != '\n' && c != '\r' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' || c == '\ufeff' || c >= 0xfffe
+	return c < ' ' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' || c == '\ufeff' || c >= 0xfffe
 }
 
 func (y *reader) document() (Node, error) {
