@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // ParseJSON reads a JSON document.
 func ParseJSON(text string) (Node, error) {
 	if len(text) > MaxSize {
 		return Node{}, errSize
+	}
+	if !utf8.ValidString(text) { // the decoder would put U+FFFD in its place
+		return Node{}, errors.New("not JSON: not UTF-8")
 	}
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.UseNumber()
@@ -22,7 +26,7 @@ func ParseJSON(text string) (Node, error) {
 		}
 	}
 	if err != nil {
-		return Node{}, fmt.Errorf("not JSON: %w", err)
+		return Node{}, fmt.Errorf("not JSON: byte %d: %w", dec.InputOffset(), err)
 	}
 	return n, nil
 }

@@ -32,6 +32,9 @@ func (y *reader) blockText(text string, parent int) (Node, error) {
 	if comment = strings.TrimLeft(comment, " "); comment != "" && comment[0] != '#' || strings.Trim(header, "+-") != "" || len(header) > 1 {
 		return Node{}, errors.New("a block of text with an odd header (want | or >, and + or -)")
 	}
+	if parent < 0 { // its lines may stand at column 0, where libraries take some for others
+		return Node{}, errors.New("a block of text that is the whole document (want key: value)")
+	}
 	y.at++
 	first := -1 // the column of its first line
 	for y.more() && (y.lines[y.at].text == "" || y.lines[y.at].indent > parent) {

@@ -191,8 +191,12 @@ func TestHostileAnnotationsTakeNoTime(t *testing.T) {
 		strings.TrimRight(distinct.String(), ","), strings.TrimRight(prefixes.String(), ",")[:200<<10], tuples.String(),
 		strings.Repeat("[", 64<<10), strings.Repeat("\x00", 1<<20), strings.Repeat("net1,", 10<<10), strings.Repeat("9", 1<<20), strings.Repeat(" ", 1<<20),
 	}
+	large := map[string]bool{} // an annotation over the bound is refused before its field is looked for
 	for i, row := range rows {
 		for j, value := range values {
+			if len(value) > 256<<10 && large[row.Annotation] {
+				continue
+			}
 			pod := withRow(pods, dialects[i], row, value)
 			start := time.Now()
 			d, err := plugin.Decide(plugin.DefaultOptions(mesh.All()), pod, mesh.All())
@@ -201,6 +205,7 @@ func TestHostileAnnotationsTakeNoTime(t *testing.T) {
 			}
 			check(t, pod, d, err)
 		}
+		large[row.Annotation] = true
 	}
 }
 
