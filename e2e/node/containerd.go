@@ -1,0 +1,111 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A Flavour is a container runtime of the two that matter: one that reads no drop-ins and
+// one that does.
+type Flavour struct {
+	Name string
+	// Version is what the kubelet says in status.nodeInfo, without the scheme.
+	Version string
+	bin     string // folder with containerd, its shim, ctr and runc
+}
+
+// Flavours are both, with their parts in a folder.
+func Flavours(parts string) []Flavour {
+	return []Flavour{
+		{Name: "containerd-1.6", Version: "1.6.20", bin: filepath.Join(parts, "debian")},
+		{Name: "containerd-2", Version: "2.4.2", bin: filepath.Join(parts, "bin")},
+	}
+}
+
+const (
+	containerdSocket = "/run/containerd/containerd.sock"
+	// PauseImage is the sandbox' image. It is never pulled.
+	PauseImage = "detour.test/box:1"
+)
+
+// Directories of the runtime, the defaults of everybody.
+const (
+	ConfDir = "/etc/cni/net.d"
+	BinDir  = "/opt/cni/bin"
+	Cache   = "/var/lib/cni/results"
+)
+
+func startContainerd(ctx context.Context, f Flavour) (*Process, error) {
+	config := fmt.Sprintf(`version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+[grpc]
+  address = %q
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = %q
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = %q
+    conf_dir = %q
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = false
+`, containerdSocket, PauseImage, BinDir, ConfDir)
+	if err := os.MkdirAll("/etc/containerd", 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile("/etc/containerd/detour-e2e.toml", []byte(config), 0o644); err != nil {
+		return nil, err
+	}
+	path := "PATH=" + f.bin + ":" + os.Getenv("PATH")
+	p, err := start("containerd", filepath.Join(f.bin, "containerd"), []string{path}, "--config", "/etc/containerd/detour-e2e.toml", "--log-level", "info")
+	if err != nil {
+		return nil, err
+	}
+	return p, await(ctx, "containerd", p, func() error {
+		out, err := ctr(f, "version").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+}
+
+func ctr(f Flavour, args ...string) *exec.Cmd {
+	return exec.Command(filepath.Join(f.bin, "ctr"), append([]string{"--address", containerdSocket, "--namespace", "k8s.io"}, args...)...)
+}
+
+// Import gives the runtime an image from a docker archive.
+func (n *Node) Import(archive string) error {
+	out, err := ctr(n.Flavour, "images", "import", archive).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("import %s: %w: %s", archive, err, out)
+	}
+	return nil
+}
+
+// Netns gives the network namespace of a pod, from the runtime's result cache.
+func Netns(namespace, pod string) (string, error) {
+	files, err := filepath.Glob(Cache + "/*-eth0")
+	if err != nil {
+		return "", err
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			continue // gone meanwhile
+		}
+		if s := string(text); strings.Contains(s, `["K8S_POD_NAMESPACE","`+namespace+`"]`) && strings.Contains(s, `["K8S_POD_NAME","`+pod+`"]`) {
+			_, rest, _ := strings.Cut(s, `"netns":"`)
+			netns, _, _ := strings.Cut(rest, `"`)
+			return netns, nil
+		}
+	}
+	return "", fmt.Errorf("pod %s/%s: not in %s", namespace, pod, Cache)
+}
