@@ -115,6 +115,7 @@ func (f *flow) collection(kind Kind, closing byte, depth int) (Node, error) {
 }
 
 func (f *flow) entry(b *builder, depth int) error {
+	start, line := f.at, f.y.at
 	n, err := f.node(depth + 1)
 	if err != nil {
 		return err
@@ -131,6 +132,9 @@ func (f *flow) entry(b *builder, depth int) error {
 	}
 	if f.peek() != ':' {
 		return errors.New("no colon behind a key")
+	}
+	if f.y.at > line || f.at-start > maxKey {
+		return errKey
 	}
 	f.at++
 	if c := f.peek(); !n.Quoted && c != 0 && c != ' ' {
@@ -158,6 +162,9 @@ func (f *flow) plain() (Node, error) {
 		c := f.text[f.at]
 		if strings.IndexByte(",[]{}", c) >= 0 || c == '#' && f.at > start && f.text[f.at-1] == ' ' {
 			break
+		}
+		if c == '?' { // libraries differ
+			return Node{}, errors.New("a question mark in brackets (want the value in quotes)")
 		}
 		if c == ':' && (f.at+1 == len(f.text) || strings.IndexByte(" ,[]{}", f.text[f.at+1]) >= 0) {
 			break

@@ -2,6 +2,7 @@ package document
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -135,6 +136,12 @@ func startsPlain(text string) error {
 	return nil
 }
 
+// maxKey is how far a colon may be from where its key begins, in bytes: YAML 1.2
+// allows 1024 characters, on one line.
+const maxKey = 1000
+
+var errKey = fmt.Errorf("a key of more than one line or %d bytes", maxKey)
+
 // key splits a line "name: rest". It is not ok where the line is no such thing.
 func key(text string) (name, rest string, ok bool, err error) {
 	if text[0] == '"' || text[0] == '\'' {
@@ -144,7 +151,9 @@ func key(text string) (name, rest string, ok bool, err error) {
 			return "", "", false, nil // perhaps a value of several lines
 		}
 		after := strings.TrimLeft(f.text[f.at:], " ")
-		rest, ok = cutColon(after)
+		if rest, ok = cutColon(after); ok && len(text)-len(after) > maxKey {
+			return "", "", false, errKey
+		}
 		return n.Text, rest, ok, nil
 	}
 	if strings.IndexByte("[{|>", text[0]) >= 0 {
@@ -157,6 +166,9 @@ func key(text string) (name, rest string, ok bool, err error) {
 	}
 	if i < 0 {
 		return "", "", false, nil
+	}
+	if i > maxKey {
+		return "", "", false, errKey
 	}
 	name = strings.TrimRight(plain[:i], " ")
 	if err := startsPlain(text); err != nil {
