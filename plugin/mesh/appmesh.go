@@ -32,8 +32,12 @@ func AppMesh() plugin.Dialect {
 		},
 		Rows: appmeshRows(),
 		Silent: []plugin.Silence{
-			{Fact: "a proxy that runs as another user than the controller's --sidecar-... flags and ignoredUID say", Instead: `"proxyUIDs": [1337]`},
-			{Fact: "whether the init container proxyinit is there all the same: appmeshCNI says what was asked for", Instead: "`meshes` without appmesh"},
+			{Fact: "the group that the proxy runs as, where the injector leaves ignoredGID out and apps share its user",
+				Instead: `{"meshOptions": {"appmesh": {"proxyGIDs": [1337]}}}`},
+			{Fact: "whether the init container proxyinit is there all the same: appmeshCNI says what was asked for. Where it is, leave App Mesh to it",
+				Instead: `{"meshes": ["istio", "linkerd", "consul", "kuma", "osm", "detour"]}`},
+			{Fact: "the address family of the mesh (spec.ipPreference), where the pod's annotation does not say ipv6: disabled",
+				Instead: `{"meshOptions": {"appmesh": {"ipFamilies": "ipv4"}}}`},
 		},
 	}
 }

@@ -20,7 +20,10 @@ import (
 	"github.com/detour-cni/detour/redirect/redirecttest"
 )
 
-var update = flag.Bool("update", false, "rewrite what is derived: decisions and Specs in testdata/meshes, tables in docs/")
+var update = flag.Bool("update", false, "rewrite what is derived: decisions and Specs in testdata/meshes, and testdata/reasons")
+
+// known are the dialects of testdata/meshes: ours, and docs/add-your-mesh.md's.
+func known() []plugin.Dialect { return append(mesh.All(), mesh.NGINX()) }
 
 // meshCase is one file of testdata/meshes: a pod, and what becomes of it.
 //
@@ -39,6 +42,14 @@ type meshCase struct {
 
 func (c meshCase) name() string {
 	return c.mesh + "/" + strings.TrimSuffix(filepath.Base(c.file), ".txtar")
+}
+
+// dialects are those that ship, for the pod of a mesh that does.
+func (c meshCase) dialects() []plugin.Dialect {
+	if c.mesh == mesh.NGINX().Name {
+		return known()
+	}
+	return mesh.All()
 }
 
 func (c meshCase) section(name string) []byte {
@@ -93,7 +104,7 @@ func readCase(file string) (meshCase, error) {
 			return c, fmt.Errorf("pod.json: annotations: %w", err)
 		}
 	}
-	if c.options, err = plugin.ParseOptions(c.section("options.json"), mesh.All()); err != nil {
+	if c.options, err = plugin.ParseOptions(c.section("options.json"), c.dialects()); err != nil {
 		return c, fmt.Errorf("options.json: %w", err)
 	}
 	return c, nil
@@ -115,7 +126,7 @@ func decided(d plugin.Decision, err error) (decision, spec string) {
 }
 
 func defaultsOf(name string) redirect.Spec {
-	for _, d := range mesh.All() {
+	for _, d := range known() {
 		if d.Name == name {
 			return d.Defaults()
 		}
@@ -141,7 +152,7 @@ func specDiff(from, to redirect.Spec) string {
 func TestCasesDecide(t *testing.T) {
 	for _, c := range allCases(t) {
 		t.Run(c.name(), func(t *testing.T) {
-			d, err := plugin.Decide(c.options, c.pod, mesh.All())
+			d, err := plugin.Decide(c.options, c.pod, c.dialects())
 			decision, spec := decided(d, err)
 			if *update {
 				c.rewrite(t, decision, spec)
@@ -205,68 +216,33 @@ func (c meshCase) packetCase(t *testing.T, s redirect.Spec) redirecttest.Case {
 // judges the same rows in kernel_test.go.
 func TestCasesTrace(t *testing.T) {
 	for _, c := range allCases(t) {
-		d, err := plugin.Decide(c.options, c.pod, mesh.All())
+		d, err := plugin.Decide(c.options, c.pod, c.dialects())
 		if err != nil || !d.Redirect {
 			continue
 		}
 		t.Run(c.name(), func(t *testing.T) {
-			p := c.packetCase(t, d.Spec)
-			rs, err := redirect.Compile(p.Spec)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, row := range p.Rows {
-				got, want := redirect.Trace(rs, row.Packet), row.Outcome(p.Spec)
-				if !got.Same(want) {
-					got.Steps = nil
-					t.Errorf("%v\n\tgot  %+v\n\twant %+v", row, got, want)
-				}
+			for _, wrong := range misjudged(t, d.Spec, c.packetCase(t, d.Spec)) {
+				t.Error(wrong)
 			}
 		})
 	}
 }
 
-// TestCasesTouchEveryRow: a row without a case is a promise that nobody looked at.
-func TestCasesTouchEveryRow(t *testing.T) {
-	cases := allCases(t)
-	for _, d := range mesh.All() {
-		if d.Name == plugin.OwnDialect {
-			continue // its rows are the Spec's keys; detour_test.go goes through them
-		}
-		for _, row := range d.Rows {
-			if !touched(cases, d, row) {
-				t.Errorf("%s: no case has %s", d.Name, row.Name())
-			}
+// misjudged gives the packets that the rules of a Spec treat otherwise than the case wants.
+func misjudged(t *testing.T, s redirect.Spec, p redirecttest.Case) (wrong []string) {
+	t.Helper()
+	rs, err := redirect.Compile(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range p.Rows {
+		got, want := redirect.Trace(rs, row.Packet), row.Outcome(p.Spec)
+		if !got.Same(want) {
+			got.Steps = nil
+			wrong = append(wrong, fmt.Sprintf("%v\n\tgot  %+v\n\twant %+v", row, got, want))
 		}
 	}
-}
-
-// touched reports whether a redirected pod of the dialect carries the row, and
-// loses something with it: its Spec, a note, or that nothing was redirected.
-func touched(cases []meshCase, d plugin.Dialect, row plugin.Row) bool {
-	for _, c := range cases {
-		with, err := plugin.Decide(c.options, c.pod, []plugin.Dialect{d})
-		if err != nil || with.Dialect != d.Name {
-			continue
-		}
-		less := d
-		less.Rows = nil
-		for _, r := range d.Rows {
-			if r.Name() != row.Name() {
-				less.Rows = append(less.Rows, r)
-			}
-		}
-		without, err := plugin.Decide(c.options, c.pod, []plugin.Dialect{less})
-		if said(with, nil) != said(without, err) {
-			return true
-		}
-	}
-	return false
-}
-
-func said(d plugin.Decision, err error) string {
-	decision, spec := decided(d, err)
-	return decision + spec
+	return wrong
 }
 
 // TestEnoughCases holds the folders to issue 4's numbers.

@@ -35,8 +35,12 @@ func Consul() plugin.Dialect {
 		},
 		Rows: slices.Concat(consulRows(consulConfig, plugin.FromAnnotation), consulRows(consulArg, plugin.FromArgs)),
 		Silent: []plugin.Silence{
-			{Fact: "an address family left out on purpose (Consul makes rules for IPv6 only where dual stack is on)", Instead: `"ipFamilies": "ipv4"`},
-			{Fact: "what Consul's init container connect-inject-init reaches before the proxy runs, if it is not user 5996 of ExcludeUIDs", Instead: `"excludeOutboundUIDs": [5996]`},
+			{Fact: "an address family left out on purpose (Consul makes rules for IPv6 only where dual stack is on)",
+				Instead: `{"meshOptions": {"consul": {"ipFamilies": "ipv4"}}}`},
+			{Fact: "users that call everything directly beside those in ExcludeUIDs, where Consul's own init container (5996) already is",
+				Instead: `{"meshOptions": {"consul": {"excludeOutboundUIDs": [5996, 7000]}}}`},
+			{Fact: "who the clients are that reach the app directly: Consul excludes inbound ports, not addresses",
+				Instead: `{"meshOptions": {"consul": {"excludeInboundCIDRs": ["10.0.0.0/24"]}}}`},
 		},
 	}
 }

@@ -32,11 +32,18 @@ func Istio() plugin.Dialect {
 		Defaults: redirect.EnvoyDefaults,
 		Rows:     slices.Concat(istioLists(), istioInterfaces(), istioProxyConfig()),
 		Silent: []plugin.Silence{
-			{Fact: "the proxy's uid and gid where they are not 1337 (OpenShift gives every namespace its own range): they are in the pod's securityContext only", Instead: `"proxyUIDs": ["1000700000-1000709999"]`},
-			{Fact: "DNS capture set for the whole mesh (meshConfig.defaultConfig): the pod's annotation has only what the pod itself asks for", Instead: `"dnsPort": 15053`},
-			{Fact: "the name servers of the pod's resolv.conf: every query to port 53 is captured, whomever it asks", Instead: `"dnsServers": ["10.96.0.10/32"]`},
-			{Fact: "ISTIO_META_DNS_CAPTURE or INVALID_DROP given as an environment variable of the injection template", Instead: `"dnsPort": 15053, "dropInvalid": true`},
-			{Fact: "where the proxy listens, if somebody changed the ports of the template", Instead: `"inboundPort", "outboundPort", "tunnelPort"`},
+			{Fact: "the proxy's uid and gid where they are not 1337: they stand in the pod's securityContext only. OpenShift takes them from the namespace's range, whose first id is the app's: name the proxy's one by one, never the range, or the app goes free",
+				Instead: `{"meshOptions": {"istio": {"proxyUIDs": [1337, 1000700001, 1000710001], "proxyGIDs": [1337, 1000700001, 1000710001]}}}`},
+			{Fact: "DNS capture for the whole mesh (meshConfig.defaultConfig.proxyMetadata): the annotation has only what the pod itself asks for",
+				Instead: `{"meshOptions": {"istio": {"dnsPort": 15053}}}`},
+			{Fact: "ISTIO_META_DNS_CAPTURE or INVALID_DROP as an environment variable of the injection template",
+				Instead: `{"meshOptions": {"istio": {"dnsPort": 15053, "dropInvalid": true}}}`},
+			{Fact: "the name servers of the pod's resolv.conf: every query to port 53 is captured, whomever it asks",
+				Instead: `{"meshOptions": {"istio": {"dnsServers": ["10.96.0.10/32"]}}}`},
+			{Fact: "where the proxy listens, if somebody changed the ports of the template",
+				Instead: `{"meshOptions": {"istio": {"inboundPort": 15106, "outboundPort": 15101, "tunnelPort": 15108}}}`},
+			{Fact: "that a status port other than 15020 comes from the mesh: the injector adds it to excludeInboundPorts, where it looks like the author's, and `overrides` may refuse it",
+				Instead: `{"overrides": "deny", "meshOptions": {"istio": {"excludeInboundPorts": [15022]}}}`},
 		},
 	}
 }

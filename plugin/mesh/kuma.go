@@ -18,10 +18,15 @@ const (
 	kumaFamilies = "kuma.io/transparent-proxying-ip-family-mode"
 	kumaTraffic  = "traffic.kuma.io/"
 	kumaConfig   = kumaTraffic + "transparent-proxy-config"
+	kumaProbes   = "kuma.io/application-probe-proxy-port"
 )
 
-// kumaDNSPort is where kuma-dp answers queries.
-const kumaDNSPort = 15053
+// kumaDNSPort is where kuma-dp answers queries, kumaProbePort where it answers
+// the kubelet's probes in the app's place.
+const (
+	kumaDNSPort   = 15053
+	kumaProbePort = 9001
+)
 
 // Kuma is Kuma and Kong Mesh, from the version that hands its transparent proxy's
 // configuration over as an annotation.
@@ -33,7 +38,7 @@ func Kuma() plugin.Dialect {
 			s := redirect.EnvoyDefaults()
 			s.ProxyUIDs, s.ProxyGIDs = ids(5678), nil
 			s.TunnelPort = 0
-			s.ExcludeInboundPorts = ports(9001)
+			s.ExcludeInboundPorts = ports(kumaProbePort)
 			s.ExcludeOutboundPorts = nil
 			s.DNSPort, s.DNSProtocols = kumaDNSPort, []redirect.Proto{redirect.UDPProto}
 			s.ExcludeOutboundOwners = []redirect.OwnerTuple{kumaTCPQueries()}
@@ -41,10 +46,10 @@ func Kuma() plugin.Dialect {
 		},
 		Rows: slices.Concat(kumaDocument(), kumaInbound(), kumaOutbound(), kumaDNSRows(), kumaUser()),
 		Silent: []plugin.Silence{
-			{Fact: "the name servers in the pod's resolv.conf, which Kuma reads where captureAll is false: every query to port 53 is captured", Instead: `"dnsServers": ["10.96.0.10/32"]`},
-			{Fact: "a ConfigMap that the pod names (traffic.kuma.io/transparent-proxy-configmap-name): what the injector made of it is in " + kumaConfig, Instead: "-"},
-			{Fact: "kumaDPUser given as a name: names mean another user in each image", Instead: `"proxyUIDs": [5678] and kumaDPUser as a number`},
-			{Fact: "Kuma before 2.9, and 2.9 to 2.13 with the ConfigMap switched off, write no " + kumaConfig, Instead: "transparentProxy.configMap.enabled in Kuma's Helm values"},
+			{Fact: "the name servers in the pod's resolv.conf, which Kuma reads where captureAll is false: every query to port 53 is captured",
+				Instead: `{"meshOptions": {"kuma": {"dnsServers": ["10.96.0.10/32"]}}}`},
+			{Fact: "a user of kuma-dp's that the document does not have (without kumaDPUser it is 5678)",
+				Instead: `{"meshOptions": {"kuma": {"proxyUIDs": [5679]}}}`},
 		},
 	}
 }
@@ -91,7 +96,7 @@ func kumaRow(field, key string, r plugin.Row) plugin.Row {
 
 func kumaDocument() []plugin.Row {
 	return []plugin.Row{
-		kumaRow("kumaDPUser", "proxyUIDs", plugin.Row{Meaning: "the user that kuma-dp runs as, a number"}),
+		kumaRow("kumaDPUser", "proxyUIDs", plugin.Row{Meaning: "the user that kuma-dp runs as: a number, since a name means another user in each image"}),
 		kumaRow("ipFamilyMode", "ipFamilies", plugin.Row{Parse: words("dualstack", "auto", "ipv4", "ipv4", "ipv6", "ipv6"), Meaning: "dualstack, ipv4 or ipv6"}),
 		kumaRow("dropInvalidPackets", "dropInvalid", plugin.Row{Parse: flag, Meaning: "drop packets that belong to no connection"}),
 		kumaRow("redirect.vnet.networks", "rerouteInterfaces", plugin.Row{Parse: kumaNetwork, Meaning: "`docker0:172.17.0.0/16`: what comes from there, to other addresses, is outbound traffic, its DNS queries too"}),
@@ -161,6 +166,8 @@ func kumaUser() []plugin.Row {
 		return r
 	}
 	return []plugin.Row{
+		{Annotation: kumaProbes, Key: "excludeInboundPorts", By: plugin.ByEither, Mode: plugin.Append, Empty: plugin.EmptyUnset,
+			Apply: kumaMoveProbes, Meaning: "where kuma-dp answers probes, exempt in place of 9001; 0: nowhere", Since: "2.9"},
 		row(kumaTraffic+"exclude-inbound-ports", "excludeInboundPorts", plugin.Row{Mode: plugin.Append, Meaning: "ports that reach the app directly", Since: "1.0"}),
 		row(kumaTraffic+"exclude-inbound-ips", "excludeInboundCIDRs", plugin.Row{Mode: plugin.Append, Meaning: "clients that reach the app directly", Since: "2.8"}),
 		row(kumaTraffic+"exclude-outbound-ports", "excludeOutboundPorts", plugin.Row{Mode: plugin.Append, Meaning: "ports that are called directly", Since: "1.0"}),
@@ -171,6 +178,15 @@ func kumaUser() []plugin.Row {
 		{Annotation: kumaGateway, Key: "inboundMode", By: plugin.ByUser, Mode: plugin.Replace, Empty: plugin.EmptyUnset, Parse: words("enabled", "off", "disabled", "on", "true", "off", "false", "on", "builtin", "off"),
 			Apply: onlyIf("off", func(s *redirect.Spec) { s.InboundMode = redirect.InboundOff }), Meaning: "enabled: a gateway, whose own listeners take what comes in", Since: "1.0"},
 	}
+}
+
+// kumaMoveProbes: 0 switches the probes' port off.
+func kumaMoveProbes(s *redirect.Spec, items []string) error {
+	if slices.Equal(items, []string{"0"}) {
+		s.ExcludeInboundPorts = without(s.ExcludeInboundPorts, kumaProbePort)
+		return nil
+	}
+	return insteadOf(kumaProbePort)(s, items)
 }
 
 func kumaIncludeInbound(s *redirect.Spec, items []string) error {

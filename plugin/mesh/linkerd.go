@@ -40,10 +40,14 @@ func Linkerd() plugin.Dialect {
 		},
 		Rows: slices.Concat(linkerdProxy(), linkerdSkips()),
 		Silent: []plugin.Silence{
-			{Fact: "control-plane pods of `linkerd install` without Helm, which call the API server before their proxy is up (the label linkerd.io/control-plane-component): from Helm they are known by linkerd.io/created-by", Instead: "annotate them: `config.linkerd.io/skip-outbound-ports: 443,6443` (Helm: podAnnotations)"},
-			{Fact: "an init container linkerd-init, of pods that were injected while the CNI mode was off: restart them", Instead: "`meshes` without linkerd until then"},
-			{Fact: "a proxy uid or port set for the whole mesh (Helm: proxy.uid, proxy.ports)", Instead: `"proxyUIDs": [2103], "inboundPort": 4143, "outboundPort": 4140`},
-			{Fact: "the ports of the API server, where they are not 443 and 6443", Instead: `"excludeOutboundPorts": [4567, 4568, 8443]`},
+			{Fact: "that a pod is of the control plane, and calls the API server before its proxy is up, if `linkerd install` made it without Helm (it has a label, linkerd.io/control-plane-component). Better than this option, which frees the ports for every pod: give those pods the annotation config.linkerd.io/skip-outbound-ports",
+				Instead: `{"meshOptions": {"linkerd": {"excludeOutboundPorts": [443, 4567, 4568, 6443]}}}`},
+			{Fact: "the API server's ports, where they are not 443 and 6443: what Helm's pods of the control plane get is these two, on top of the node's",
+				Instead: `{"meshOptions": {"linkerd": {"excludeOutboundPorts": [4567, 4568, 8443]}}}`},
+			{Fact: "an init container linkerd-init, in pods injected while the CNI mode was off: until they are restarted, leave Linkerd to it",
+				Instead: `{"meshes": ["istio", "consul", "kuma", "appmesh", "osm", "detour"]}`},
+			{Fact: "a proxy uid or port set for the whole mesh (Helm: proxy.uid, proxy.ports)",
+				Instead: `{"meshOptions": {"linkerd": {"proxyUIDs": [2103], "inboundPort": 4243, "outboundPort": 4240}}}`},
 		},
 	}
 }
@@ -100,10 +104,14 @@ func insteadOf(port uint16) func(*redirect.Spec, []string) error {
 		if err != nil {
 			return err
 		}
-		kept := slices.DeleteFunc(slices.Clone(s.ExcludeInboundPorts), func(r redirect.PortRange) bool { return r == ports(port)[0] })
-		s.ExcludeInboundPorts = redirect.Merge(append(kept, ports(p)...))
+		s.ExcludeInboundPorts = redirect.Merge(append(without(s.ExcludeInboundPorts, port), ports(p)...))
 		return nil
 	}
+}
+
+// without gives the ranges less the one that is just this port.
+func without(ranges []redirect.PortRange, port uint16) []redirect.PortRange {
+	return slices.DeleteFunc(slices.Clone(ranges), func(r redirect.PortRange) bool { return r == ports(port)[0] })
 }
 
 // controlPlanePorts knows a pod of the control plane by who made it: the injector

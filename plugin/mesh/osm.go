@@ -29,9 +29,12 @@ func OSM() plugin.Dialect {
 		},
 		Rows: osmRows(),
 		Silent: []plugin.Silence{
-			{Fact: "injection by the namespace's label or annotation: the injector marks the pod with a label (osm-proxy-uuid) only", Instead: "annotate the pods: `openservicemesh.io/sidecar-injection: enabled`"},
-			{Fact: "the init container osm-init, which OSM's injector always adds: take it out (a container patch), or leave osm out of `meshes`", Instead: "`meshes` without osm"},
-			{Fact: "exclusions of the MeshConfig (spec.traffic)", Instead: `"excludeOutboundPorts", "excludeInboundPorts", "excludeOutboundCIDRs", "includeOutboundCIDRs"`},
+			{Fact: "injection by the namespace's label or annotation: all that the injector leaves is a label, osm-proxy-uuid. Annotate the pods (openservicemesh.io/sidecar-injection: enabled), or give OSM nodes of its own, where every pod is OSM's",
+				Instead: `{"pods": "all", "redirect": {"proxyUIDs": [1500], "proxyGIDs": [], "inboundPort": 15003, "outboundPort": 15001, "tunnelPort": 0, "excludeInboundPorts": [15010, "15901-15904"], "excludeOutboundPorts": [], "passthroughSource": []}}`},
+			{Fact: "the init container osm-init, which OSM's injector adds to every pod: patch it out of the injector's template, or leave OSM to it",
+				Instead: `{"meshes": ["istio", "linkerd", "consul", "kuma", "appmesh", "detour"]}`},
+			{Fact: "exclusions and inclusions of the MeshConfig (spec.traffic)",
+				Instead: `{"meshOptions": {"osm": {"excludeInboundPorts": [9090], "excludeOutboundPorts": [6379], "excludeOutboundCIDRs": ["192.0.2.0/24"], "includeOutboundCIDRs": ["10.0.0.0/8"]}}}`},
 		},
 	}
 }
