@@ -33,7 +33,10 @@ var update = flag.Bool("update", false, "write the generated blocks")
 var block = regexp.MustCompile(`(?s)(<!-- gen: (\w+) ?(.*?) -->\n).*?(<!-- /gen -->)`)
 
 func TestGeneratedBlocksAreTheCodes(t *testing.T) {
-	kinds := map[string]func(string) (string, error){"rules": rulesTable, "nft": nftText, "keys": keysTable}
+	kinds := map[string]func(string) (string, error){
+		"rules": rulesTable, "nft": nftText, "keys": keysTable,
+		"defaults": meshDefaults, "rows": meshRows, "silences": meshSilences, "code": codeOf(t),
+	}
 	for _, page := range pages(t) {
 		was := read(t, page)
 		now := block.ReplaceAllStringFunc(was, func(found string) string {
