@@ -43,7 +43,7 @@ have containerd || {
 	done_with containerd
 }
 have helm || {
-	build helm -ldflags "-s -w" helm.sh/helm/v3/cmd/helm
+	build helm -ldflags "-s -w -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37" helm.sh/helm/v3/cmd/helm
 	done_with helm
 }
 have runc || { # libseccomp is linked in: without seccomp every pod of a kubelet fails
