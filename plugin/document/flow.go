@@ -221,8 +221,9 @@ func (f *flow) fold(b *strings.Builder) error {
 	return nil
 }
 
-// simpleEscapes are those of YAML that stand for one character, JSON's among them.
-const simpleEscapes = "\"\"\\\\//n\nt\tr\rb\bf\f  "
+// simpleEscapes are those of YAML that stand for one character. JSON's "\/" is not
+// among them: YAML 1.1, and so the Go library, refuses it.
+const simpleEscapes = "\"\"\\\\n\nt\tr\rb\bf\f  "
 
 func (f *flow) escape(b *strings.Builder) error {
 	if f.at+1 >= len(f.text) {
@@ -242,12 +243,8 @@ func (f *flow) escape(b *strings.Builder) error {
 		return errors.New("an unknown escape")
 	}
 	f.at += 2 + digits
-	if utf16.IsSurrogate(r) { // JSON writes large characters as two
-		low, ok := f.hex(f.at+2, 4)
-		if r = utf16.DecodeRune(r, low); !ok || !strings.HasPrefix(f.text[f.at:], `\u`) || r == utf8.RuneError {
-			return errors.New("half a character")
-		}
-		f.at += 6
+	if utf16.IsSurrogate(r) { // JSON's two for a large character, which YAML does not have
+		return errors.New("half a character (want it as it is, or \\U and 8 digits)")
 	}
 	b.WriteRune(r)
 	return nil

@@ -41,7 +41,7 @@ func TestYAMLReadsWhatInjectorsAndPeopleWrite(t *testing.T) {
 		{"a: ~\nb: null\nc:\nd: false\n", mapOf("a", Node{}, "b", Node{}, "c", Node{}, "d", scalar("false"))},
 		{"a: |\n  any: text\n\n  at all\nb: >-\n  x\nc: 1\n", mapOf("a", Node{Kind: BlockText}, "b", Node{Kind: BlockText}, "c", scalar("1"))},
 		{"url: http://a:80/b\nt: 10:30\n", mapOf("url", scalar("http://a:80/b"), "t", scalar("10:30"))},
-		{"a: 'it''s'\nb: \"\\u00e9\\n\\ud83d\\ude00\\x41\"\n\"c d\": e\n", mapOf("a", scalar("it's"), "b", scalar("é\n😀A"), "c d", scalar("e"))},
+		{"a: 'it''s'\nb: \"\\u00e9\\n\\U0001f600\\x41\"\n\"c d\": e\n", mapOf("a", scalar("it's"), "b", scalar("é\n😀A"), "c d", scalar("e"))},
 		{"\r\na: 1\r\nb: 2\r\n", mapOf("a", scalar("1"), "b", scalar("2"))},
 	} {
 		n, err := ParseYAML(tc.in)
@@ -89,6 +89,8 @@ func TestYAMLRefusesWhatItDoesNotRead(t *testing.T) {
 		{"{a: b?c}", "a question mark in brackets"},
 		{"{'a\n b': c}", "line 2: a key of more"},
 		{"a: \"\\q\"\n", "unknown escape"},
+		{`a: "\/"`, "unknown escape"},
+		{`a: "\ud83d\ude00"`, "half a character"},
 		{"a: @x\n", "YAML's own"},
 		{"%YAML 1.2\n---\na: 1\n", "line 1"},
 		{strings.Repeat("[", 100), "nested deeper than 32"},
