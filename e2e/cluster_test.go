@@ -1,0 +1,169 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/detour-cni/detour/e2e/node"
+)
+
+const system = "detour-system"
+
+// until asks until ok returns nil; the test fails with the last error after limit.
+func until(t *testing.T, limit time.Duration, what string, ok func() error) {
+	t.Helper()
+	end := time.Now().Add(limit)
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v: %v", what, limit, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// helm runs Helm as an administrator would.
+func helm(t *testing.T, args ...string) string {
+	t.Helper()
+	c := exec.Command(filepath.Join(*parts, "bin", "helm"), args...)
+	c.Env = append(os.Environ(), "KUBECONFIG="+node.Kubeconfig, "HOME=/tmp/helm")
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// namespace makes one with a Pod Security level, for the test.
+func namespace(t *testing.T, name, level string) {
+	t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"pod-security.kubernetes.io/enforce": level}}}
+	if _, err := knode.Client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	until(t, 10*time.Second, "service account of "+name, func() error {
+		_, err := knode.Client.CoreV1().ServiceAccounts(name).Get(t.Context(), "default", metav1.GetOptions{})
+		return err
+	})
+}
+
+// install puts the chart on the node, and waits until it is ready there.
+func install(t *testing.T, values ...string) {
+	t.Helper()
+	namespace(t, system, "privileged")
+	args := []string{"upgrade", "--install", "detour", "../deploy/chart/detour", "--namespace", system, "--set", "image.tag=e2e", "--set", "image.pullPolicy=Never"}
+	for _, v := range append(values, "poolDefaults.runtime=containerd://"+knode.Flavour.Version) {
+		args = append(args, "--set", v)
+	}
+	helm(t, args...)
+	ready(t)
+}
+
+// ready waits for the DaemonSet.
+func ready(t *testing.T) {
+	t.Helper()
+	until(t, 30*time.Second, "DaemonSet ready", func() error {
+		ds, err := knode.Client.AppsV1().DaemonSets(system).Get(t.Context(), "detour", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if s := ds.Status; s.ObservedGeneration != ds.Generation || s.NumberReady != 1 || s.UpdatedNumberScheduled != 1 {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+}
+
+// manifest makes pods from testdata/NAME.yaml, with $NAME for the pod's own name.
+func manifest(t *testing.T, file, namespace, name string) *corev1.Pod {
+	t.Helper()
+	text, err := os.ReadFile("testdata/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pod corev1.Pod
+	if err := yaml.UnmarshalStrict([]byte(strings.ReplaceAll(string(text), "$NAME", name)), &pod); err != nil {
+		t.Fatal(err)
+	}
+	pod.Namespace = namespace
+	return &pod
+}
+
+// create makes a pod and takes it away at the end of the test.
+func create(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	pods := knode.Client.CoreV1().Pods(pod.Namespace)
+	if _, err := pods.Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		now := int64(0)
+		_ = pods.Delete(context.Background(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}) // some tests delete it themselves
+	})
+}
+
+// running waits for a pod, and gives it as it runs.
+func running(t *testing.T, namespace, name string) *corev1.Pod {
+	t.Helper()
+	var pod *corev1.Pod
+	until(t, 30*time.Second, "pod "+namespace+"/"+name, func() (err error) {
+		if pod, err = knode.Client.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{}); err != nil {
+			return err
+		}
+		for _, c := range pod.Status.ContainerStatuses {
+			if c.State.Running == nil {
+				return fmt.Errorf("%s: %s: %s", pod.Status.Phase, c.Name, c.State.String())
+			}
+		}
+		if pod.Status.Phase != corev1.PodRunning {
+			return fmt.Errorf("%s %s", pod.Status.Phase, events(pod))
+		}
+		return nil
+	})
+	return pod
+}
+
+// events are the last words about a pod, as kubectl describe has them.
+func events(pod *corev1.Pod) string {
+	list, err := knode.Client.CoreV1().Events(pod.Namespace).List(context.Background(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + pod.Name})
+	if err != nil {
+		return err.Error()
+	}
+	var words []string
+	for _, e := range list.Items {
+		words = append(words, e.Reason+": "+e.Message)
+	}
+	return strings.Join(words, "\n")
+}
+
+// get asks a pod's control port, which no redirect catches.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	var text []byte
+	until(t, 10*time.Second, "GET "+url, func() error {
+		r, err := http.Get(url)
+		if err != nil {
+			return err
+		}
+		defer r.Body.Close()
+		text, err = io.ReadAll(r.Body)
+		return err
+	})
+	return strings.TrimSpace(string(text))
+}
