@@ -1,15 +1,16 @@
 # Everything a developer or CI does here. `make help` lists it; the longer recipes
 # are scripts in hack/, each with its reason on top.
 
-BIN      := $(CURDIR)/bin
+# Relative, since make splits a path at its spaces.
+BIN      := bin
 GO       ?= go
 FUZZTIME ?= 1m
 
-export PATH := $(BIN):$(PATH)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # Static and small: the plugin runs on every node, whatever libc that has.
 GOBUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN)/
-TOOLSBUILD = CGO_ENABLED=0 $(GO) -C tools build -ldflags "-s -w" -o $(BIN)/
+TOOLSBUILD = CGO_ENABLED=0 $(GO) -C tools build -ldflags "-s -w" -o ../$(BIN)/
 CNIPLUGINS = github.com/containernetworking/plugins/plugins
 TESTTOOLS  = github.com/containernetworking/cni/cnitool \
 	$(CNIPLUGINS)/main/bridge $(CNIPLUGINS)/main/ptp $(CNIPLUGINS)/main/loopback \
@@ -50,10 +51,9 @@ $(BIN)/golangci-lint: tools/go.mod
 $(BIN)/govulncheck: tools/go.mod
 	@$(TOOLSBUILD) golang.org/x/vuln/cmd/govulncheck
 
-.PHONY: bin/sing-box
-bin/sing-box: $(BIN)/sing-box ## Build sing-box, a real proxy for end-to-end tests (two minutes the first time)
-$(BIN)/sing-box: tools/sing-box/go.mod
-	@CGO_ENABLED=0 $(GO) -C tools/sing-box build -ldflags "-s -w" -o $(BIN)/ github.com/sagernet/sing-box/cmd/sing-box
+bin/sing-box: tools/sing-box/go.mod ## Build sing-box, a real proxy for end-to-end tests (two minutes the first time)
+	@echo "go build sing-box (about two minutes the first time)"
+	@CGO_ENABLED=0 $(GO) -C tools/sing-box build -ldflags "-s -w" -o ../../bin/ github.com/sagernet/sing-box/cmd/sing-box
 
 ##@ Test
 
@@ -73,7 +73,7 @@ test-race: $(BIN)/.testtools ## The same under the race detector
 	@hack/gotest.sh race -race ./...
 
 .PHONY: test-netns
-test-netns: deps ## Kernel tests, in namespaces of their own (root)
+test-netns: deps bin/sing-box ## Kernel tests, in namespaces of their own (root)
 	@hack/gotest.sh --kernel netns $$($(GO) list ./... | grep -v /cmd/detour-cni$$)
 
 .PHONY: test-script
