@@ -97,7 +97,7 @@ func istioLists() []plugin.Row {
 		{Annotation: istioMode, Key: "inboundMode", By: plugin.ByEither, Empty: plugin.EmptyUnset, Mode: plugin.Replace, Off: "NONE",
 			Parse:   words("REDIRECT", "redirect", "TPROXY", "tproxy", "NONE", "NONE"),
 			Meaning: "REDIRECT, TPROXY (keeps the client's address), or NONE: nothing is redirected", Since: "1.0"},
-		{Annotation: istioTraffic + "excludeInboundPorts", Key: "excludeInboundPorts", By: plugin.ByUser, Empty: plugin.EmptyNone, Mode: plugin.Append,
+		{Annotation: istioTraffic + "excludeInboundPorts", Key: "excludeInboundPorts", By: plugin.ByEither, Empty: plugin.EmptyNone, Mode: plugin.Append,
 			Meaning: "ports that reach the app directly, beside 15020, 15021 and 15090", Since: "1.0"},
 		{Annotation: istioTraffic + "includeInboundPorts", Key: "includeInboundPorts", By: plugin.ByEither, Empty: plugin.EmptyNone, Mode: plugin.Replace,
 			Apply: istioIncludeInbound, Meaning: "`*`, or the only ports that are captured; with a list nothing is excluded", Since: "1.0"},

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/detour-cni/detour/plugin"
+	"github.com/detour-cni/detour/redirect"
 )
 
 // TestEveryRowHasItsPacket drops each row in turn: some packet of some case must
@@ -43,6 +44,49 @@ func TestRowWithoutCaseIsSeen(t *testing.T) {
 	}
 }
 
+// TestAppendOrReplaceHasItsPacket turns each list's mode round: where a mesh adds
+// and where it replaces is a fact like the annotation's name.
+func TestAppendOrReplaceHasItsPacket(t *testing.T) {
+	cases := allCases(t)
+	for _, d := range known() {
+		if d.Name == plugin.OwnDialect {
+			continue
+		}
+		for i, row := range d.Rows {
+			if key, _ := redirect.KeyOf(row.Key); !key.Many || row.Apply != nil {
+				continue
+			}
+			other := d
+			other.Rows = slices.Clone(d.Rows)
+			other.Rows[i].Mode = map[plugin.RowMode]plugin.RowMode{plugin.Append: plugin.Replace, plugin.Replace: plugin.Append}[row.Mode]
+			if !differ(t, cases, d, other) {
+				t.Errorf("%s: %s: no packet tells %s from %s", d.Name, row.Name(), row.Mode, other.Rows[i].Mode)
+			}
+		}
+	}
+}
+
+// TestEmptyHasItsPacket: what an empty value means is one, too.
+func TestEmptyHasItsPacket(t *testing.T) {
+	cases := allCases(t)
+	for _, d := range known() {
+		if d.Name == plugin.OwnDialect {
+			continue
+		}
+		for i, row := range d.Rows {
+			if row.Empty != plugin.EmptyNone {
+				continue
+			}
+			other := d
+			other.Rows = slices.Clone(d.Rows)
+			other.Rows[i].Empty = plugin.EmptyUnset
+			if row.Mode == plugin.Replace && !differ(t, cases, d, other) {
+				t.Errorf("%s: %s: no packet tells an empty list from none", d.Name, row.Name())
+			}
+		}
+	}
+}
+
 func dialect(t *testing.T, name string) plugin.Dialect {
 	t.Helper()
 	for _, d := range known() {
@@ -59,6 +103,12 @@ func missed(t *testing.T, cases []meshCase, d plugin.Dialect, row plugin.Row) bo
 	t.Helper()
 	less := d
 	less.Rows = slices.DeleteFunc(slices.Clone(d.Rows), func(r plugin.Row) bool { return r.Name() == row.Name() })
+	return differ(t, cases, d, less)
+}
+
+// differ reports whether some case's packets tell one dialect from another.
+func differ(t *testing.T, cases []meshCase, d, other plugin.Dialect) bool {
+	t.Helper()
 	for _, c := range cases {
 		if c.mesh != d.Name {
 			continue
@@ -67,9 +117,9 @@ func missed(t *testing.T, cases []meshCase, d plugin.Dialect, row plugin.Row) bo
 		if err != nil || with.Dialect != d.Name {
 			continue
 		}
-		without, err := plugin.Decide(c.options, c.pod, []plugin.Dialect{less})
+		without, err := plugin.Decide(c.options, c.pod, []plugin.Dialect{other})
 		if err != nil {
-			continue // the row is needed to start at all: no packet says so
+			continue // an ADD that fails has no packets
 		}
 		if with.Redirect != without.Redirect {
 			return true // every packet goes elsewhere
