@@ -77,7 +77,7 @@ func (s software) start(t *testing.T, pod *redirecttest.NetNS, r role) *sidecar 
 	}
 	cmd.Stdout, cmd.Stderr = w, w
 	err = pod.Do(cmd.Start)
-	w.Close()
+	_ = w.Close() // the proxy has its own
 	if err != nil {
 		t.Fatal(err)
 	}

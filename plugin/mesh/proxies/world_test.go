@@ -46,7 +46,7 @@ func serve(t *testing.T, n *redirecttest.NetNS, o redirecttest.Owner, name strin
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { l.Close() })
+		t.Cleanup(func() { _ = l.Close() }) // nothing was written to it
 		go func() {
 			for {
 				c, err := l.AcceptTCP()
