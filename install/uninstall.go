@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 )
 
 // Farewell is what an uninstall did and what it left.
@@ -23,38 +24,56 @@ type Farewell struct {
 	Left []string
 }
 
-// Uninstall takes the entry out of every file, then the binary out of BinDir. A list that
-// nobody changed since gets its very bytes back; from another only our entry goes.
+// LeaveChain takes the entry out of every file, and waits for whoever of us still holds
+// the lock, until ctx ends. A list that nobody changed since gets its very bytes back; from
+// another only our entry goes.
+func (n Node) LeaveChain(ctx context.Context) (f Farewell, err error) {
+	release, err := Lock(n.ConfDir)
+	for errors.Is(err, unix.EWOULDBLOCK) && sleep(ctx, retry) {
+		release, err = Lock(n.ConfDir)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	for {
+		dir, err := Look(n.ConfDir)
+		if err != nil {
+			return f, err
+		}
+		plan, err := Leave(dir)
+		if err != nil {
+			return f, err
+		}
+		f.Steps, f.Left = plan.Steps, dir.elsewhere()
+		if err = errors.Join(Sweep(n.ConfDir), Apply(dir, plan)); !errors.Is(err, ErrMoved) {
+			return f, err
+		}
+	}
+}
+
+// Uninstall is LeaveChain, and then takes the binary out of BinDir.
 //
 // The binary may go once no runtime calls it any more. containerd deletes pods with the
 // list that it has in memory, which it reads again within grace. CRI-O deletes each pod
 // with the list that was there at its ADD: so there, and where the runtime is not known,
 // the binary stays until no file in the result cache names it.
 func (n Node) Uninstall(ctx context.Context, grace time.Duration, cache string) (f Farewell, err error) {
-	release, err := Lock(n.ConfDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		f.Binary, err = RemoveBinary(n.BinDir)
+	if f, err = n.LeaveChain(ctx); err != nil {
 		return f, err
 	}
-	if err != nil {
-		return f, err
-	}
-	defer func() { err = errors.Join(err, release()) }()
-	dir, err := Look(n.ConfDir)
-	if err != nil {
-		return f, err
-	}
-	plan, err := Leave(dir)
-	if err != nil {
-		return f, err
-	}
-	f.Steps, f.Left = plan.Steps, dir.elsewhere()
-	if err := errors.Join(Sweep(n.ConfDir), Apply(dir, plan), Sweep(n.BinDir)); err != nil {
-		return f, err
+	if _, err := os.Stat(filepath.Join(n.BinDir, PluginType)); errors.Is(err, fs.ErrNotExist) {
+		return f, nil
 	}
 	if err := n.awaitLast(ctx, grace, cache); err != nil {
 		f.Left = append(f.Left, fmt.Sprintf("%s: %v", filepath.Join(n.BinDir, PluginType), err))
 		return f, nil
+	}
+	if err := Sweep(n.BinDir); err != nil {
+		return f, err
 	}
 	f.Binary, err = RemoveBinary(n.BinDir)
 	return f, err

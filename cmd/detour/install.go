@@ -6,14 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
@@ -64,7 +60,7 @@ is stopped; "detour uninstall" takes it out.`,
 	flags.register(c)
 	c.Flags().BoolVar(&once, "once", false, "do it and return, do not watch")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "print what would change, and change nothing")
-	c.Flags().StringVar(&listen, "listen", "127.0.0.1:9464", "address for /healthz, /readyz and /metrics; empty for none")
+	listenFlag(c, &listen)
 	return c
 }
 
@@ -72,15 +68,11 @@ is stopped; "detour uninstall" takes it out.`,
 func keep(ctx context.Context, node install.Node, w *install.Watched, metrics prometheus.Gatherer, listen string) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	if listen != "" {
-		l, err := net.Listen("tcp", listen)
-		if err != nil {
-			return err
-		}
-		server := &http.Server{Handler: routes(w.Ready, metrics), ReadHeaderTimeout: time.Second}
-		go func() { stop(server.Serve(l)) }()
-		defer server.Close()
+	closeServer, err := serve(listen, w.Ready, metrics, stop)
+	if err != nil {
+		return err
 	}
+	defer closeServer() //nolint:errcheck // the process ends
 	go func() {
 		if err := w.WatchSlipped(ctx); err != nil {
 			stop(err)
@@ -94,21 +86,6 @@ func keep(ctx context.Context, node install.Node, w *install.Watched, metrics pr
 	}
 	w.Log.Info("stopped: the node stays in the mesh, \"detour uninstall\" takes it out")
 	return nil
-}
-
-// routes serves liveness, readiness and metrics.
-func routes(ready func() error, metrics prometheus.Gatherer) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	return mux
 }
 
 // showPlan prints what an install would do, as a diff of files.

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/detour-cni/detour/install"
@@ -16,6 +19,8 @@ func uninstallCommand() *cobra.Command {
 		grace time.Duration
 		wait  time.Duration
 		stay  bool
+
+		listen string
 	)
 	c := &cobra.Command{
 		Use:   "uninstall",
@@ -33,6 +38,9 @@ of that time has gone. What has to stay is said, and the exit code is 1.`,
 			if err != nil {
 				return err
 			}
+			if stay {
+				return leaveAndStay(c, node, grace, flags.cache, listen)
+			}
 			ctx, stop := context.WithTimeout(c.Context(), max(wait, grace+time.Second))
 			defer stop()
 			farewell, err := node.Uninstall(ctx, grace, flags.cache)
@@ -40,10 +48,6 @@ of that time has gone. What has to stay is said, and the exit code is 1.`,
 				return err
 			}
 			sayFarewell(c, farewell)
-			if stay {
-				<-c.Context().Done()
-				return nil
-			}
 			if len(farewell.Left) > 0 {
 				return exit{code: exitFindings}
 			}
@@ -53,8 +57,41 @@ of that time has gone. What has to stay is said, and the exit code is 1.`,
 	flags.register(c)
 	c.Flags().DurationVar(&grace, "grace", 5*time.Second, "how long containerd has to read its configuration again, before the binary goes")
 	c.Flags().DurationVar(&wait, "wait", 0, "how long to wait for the last pod that needs the binary, on CRI-O and unknown runtimes")
-	c.Flags().BoolVar(&stay, "stay", false, "then idle, for a DaemonSet")
+	listenFlag(c, &listen)
+	c.Flags().BoolVar(&stay, "stay", false, "then idle, and be ready: what the chart's uninstall makes of the DaemonSet")
 	return c
+}
+
+// leaveAndStay uninstalls as a pod of a DaemonSet does: it is ready when the entry is out
+// of the chain, takes the binary away when nothing needs it, and idles.
+func leaveAndStay(c *cobra.Command, node install.Node, grace time.Duration, cache, listen string) error {
+	ctx, stop := context.WithCancelCause(c.Context())
+	defer stop(nil)
+	var out atomic.Bool
+	closeServer, err := serve(listen, func() error {
+		if !out.Load() {
+			return errors.New("the entry is still in the chain")
+		}
+		return nil
+	}, prometheus.NewRegistry(), stop)
+	if err != nil {
+		return err
+	}
+	defer closeServer() //nolint:errcheck // the process ends
+	// The instance before us may still be ending, with its lock.
+	farewell, err := node.LeaveChain(ctx)
+	if err != nil {
+		return err
+	}
+	sayFarewell(c, farewell)
+	out.Store(true)
+	farewell, err = node.Uninstall(ctx, grace, cache)
+	if err != nil {
+		return err
+	}
+	sayFarewell(c, farewell)
+	<-ctx.Done()
+	return nil
 }
 
 func sayFarewell(c *cobra.Command, f install.Farewell) {

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+// api asks the Kubernetes API server as the pod's service account. Two commands need two
+// requests each; client-go would make the DaemonSet's program four times as large
+// (docs/adr/0020).
+type api struct {
+	base, token string
+	client      *http.Client
+}
+
+// serviceAccount is where the kubelet mounts a pod's token.
+const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+func inCluster() (api, error) {
+	host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
+	if host == "" || port == "" {
+		return api{}, errors.New("KUBERNETES_SERVICE_HOST and _PORT are not set: this runs in a pod of the cluster")
+	}
+	token, err := os.ReadFile(serviceAccount + "/token")
+	if err != nil {
+		return api{}, err
+	}
+	ca, err := os.ReadFile(serviceAccount + "/ca.crt")
+	if err != nil {
+		return api{}, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		return api{}, fmt.Errorf("%s/ca.crt: no certificate", serviceAccount)
+	}
+	return api{
+		base: "https://" + net.JoinHostPort(host, port), token: string(token),
+		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}},
+	}, nil
+}
+
+// do makes one request and decodes the answer.
+func (a api) do(ctx context.Context, method, path, contentType string, body, answer any) error {
+	var text []byte
+	if body != nil {
+		var err error
+		if text, err = json.Marshal(body); err != nil {
+			return err
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, method, a.base+path, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+a.token)
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
+	response, err := a.client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err = io.ReadAll(io.LimitReader(response.Body, 8<<20))
+	if err != nil {
+		return err
+	}
+	if response.StatusCode >= 300 {
+		var status struct {
+			Message string `json:"message"`
+		}
+		_ = json.Unmarshal(text, &status) // else the code alone
+		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, status.Message)
+	}
+	return json.Unmarshal(text, answer)
+}
