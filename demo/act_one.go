@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -170,11 +171,14 @@ func (c *cart) again() error {
 func (c *cart) broken() error {
 	const lost = "the rest goes to the proxy"
 	c.step("Somebody deletes a rule")
-	listing, err := nft(c.pod.netns, "-a", "list", "chain", "inet", "detour", "DETOUR_OUTPUT")
+	listing, err := nft(c.pod.netns, "-a", "list", "ruleset")
 	if err != nil {
 		return err
 	}
 	handle := handleOf(listing, lost)
+	if handle == "" {
+		return fmt.Errorf("no rule in the pod says %q", lost)
+	}
 	command := []string{"delete", "rule", "inet", "detour", "DETOUR_OUTPUT", "handle", handle}
 	c.ran("nft " + strings.Join(command, " "))
 	if _, err := nft(c.pod.netns, command...); err != nil {

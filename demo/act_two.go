@@ -18,7 +18,7 @@ type meshes struct {
 
 func actTwo(s *screen, n *node) error {
 	m := &meshes{screen: s, node: n}
-	for _, step := range []func() error{m.start, m.across, m.users, m.end} {
+	for _, step := range []func() error{m.start, m.across, m.users, m.loopback, m.end} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -37,25 +37,28 @@ func (m *meshes) start() error {
 		into        **pod
 		name        string
 		annotations map[string]string
-		proxy       func(*pod) error
+		uid         uint32
+		out, in     int
+		sources     string
 	}{
 		{&m.istio, "checkout", map[string]string{
 			"sidecar.istio.io/status": `{"initContainers":["istio-validation"],"containers":["istio-proxy"],"revision":"default"}`,
-		}, func(p *pod) error { return m.startProxy(p, proxyUID, 15001, 15006, "127.0.0.6,::6") }},
+		}, proxyUID, 15001, 15006, "127.0.0.6,::6"},
 		{&m.linkerd, "stock", map[string]string{
 			"linkerd.io/proxy-version": "edge-26.8.1",
-		}, func(p *pod) error { return m.startProxy(p, linkerdUID, 4140, 4143, "") }},
-		{&m.plain, "batch", map[string]string{}, nil},
+		}, linkerdUID, 4140, 4143, ""},
+		{&m.plain, "batch", map[string]string{}, 0, 0, 0, ""},
 	} {
 		made, err := m.startPod(p.name, p.annotations)
 		if err != nil {
 			return err
 		}
 		*p.into = made
-		if p.proxy == nil {
+		if p.uid == 0 {
 			continue
 		}
-		if err := p.proxy(made); err != nil {
+		m.saw("its proxy", "is user %d, takes outgoing calls on %d and incoming ones on %d", p.uid, p.out, p.in)
+		if err := m.startProxy(made, p.uid, p.out, p.in, p.sources); err != nil {
 			return err
 		}
 	}
@@ -144,6 +147,27 @@ func (m *meshes) users() error {
 	m.saw("batch", "calls %s, from port %d", to, port(got.Local))
 	m.answered("batch", got)
 	m.check(got.Err == "" && got.Caller == got.Local, "batch reached the service directly", got)
+	return nil
+}
+
+// loopback shows that the meshes disagree about what stays inside a pod.
+func (m *meshes) loopback() error {
+	m.step("What a proxy's call to its own pod means depends on the mesh, too")
+	m.say("Istio's Envoy may be both ends of a call, so its call to the pod's own address is an incoming one like " +
+		"any other. Linkerd wants everything inside the pod left alone.")
+	to := m.istio.addr("v4", appPort).String()
+	got, seen, err := m.istio.watch(m.istio.netns, proxyUID, to)
+	if err != nil {
+		return err
+	}
+	m.told("checkout, 1337", "calls "+to+", itself", seen, got)
+	m.check(one(seen, proxy.Inbound, got.Local, to) && got.Name == "checkout's app", "Istio's pod takes it for an incoming call", seen, got)
+	to = m.linkerd.addr("v4", appPort).String()
+	if got, seen, err = m.linkerd.watch(m.linkerd.netns, linkerdUID, to); err != nil {
+		return err
+	}
+	m.told("stock, 2102", "calls "+to+", itself", seen, got)
+	m.check(len(seen) == 0 && got.Name == "stock's app" && got.Caller == got.Local, "Linkerd's pod leaves it alone", seen, got)
 	return nil
 }
 

@@ -15,9 +15,10 @@ const width = 100
 
 // screen prints, and counts what was promised and what was found.
 type screen struct {
-	out                  *os.File
-	colour               bool
-	steps, checks, wrong int
+	out           *os.File
+	colour        bool
+	steps, checks int
+	wrong         []string // promises that were not kept, each with its step
 }
 
 func newScreen(out *os.File) *screen {
@@ -73,7 +74,7 @@ func (s *screen) check(kept bool, promise string, found ...any) bool {
 		s.print("    %s %s", s.paint(green, "✓"), promise)
 		return true
 	}
-	s.wrong++
+	s.wrong = append(s.wrong, fmt.Sprintf("%s (step %d)", promise, s.steps))
 	s.print("    %s %s", s.paint(red, "✗ not so:"), promise)
 	for _, f := range found {
 		if text := fmt.Sprint(f); text != "" {
@@ -87,12 +88,16 @@ func (s *screen) check(kept bool, promise string, found ...any) bool {
 func (s *screen) ending(err error, took time.Duration) int {
 	s.print("")
 	seconds := took.Round(100 * time.Millisecond)
-	switch {
-	case err != nil:
-		s.print("%s", s.paint(red, fmt.Sprintf("Stopped in step %d: %v", s.steps, err)))
-		return 1
-	case s.wrong > 0:
-		s.print("%s", s.paint(red, fmt.Sprintf("Not as promised: %d of %d things were otherwise (%d steps, %s).", s.wrong, s.checks, s.steps, seconds)))
+	if err != nil {
+		s.print("%s", s.paint(red, fmt.Sprintf("Stopped in step %d: %s", s.steps, strings.TrimSpace(err.Error()))))
+	}
+	for _, promise := range s.wrong {
+		s.print("    %s %s", s.paint(red, "✗ not so:"), promise)
+	}
+	if len(s.wrong) > 0 {
+		s.print("%s", s.paint(red, fmt.Sprintf("Not as promised: %d of %d things were otherwise (%d steps, %s).", len(s.wrong), s.checks, s.steps, seconds)))
+	}
+	if err != nil || len(s.wrong) > 0 {
 		return 1
 	}
 	s.print("%s", s.paint(green, fmt.Sprintf("All as promised: %d things measured in %d steps, %s. Nothing is left behind.", s.checks, s.steps, seconds)))
