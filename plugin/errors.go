@@ -2,6 +2,8 @@ package plugin
 
 import (
 	"errors"
+	"strings"
+	"unicode"
 
 	"github.com/containernetworking/cni/pkg/types"
 )
@@ -36,11 +38,22 @@ func withCode(code uint, err error) error {
 	return coded{code, err}
 }
 
-// CNIError gives an error as CNI prints it, with its code.
+// CNIError gives an error as CNI prints it, with its code: one line, whatever
+// the configuration's keys and values hold.
 func CNIError(err error) *types.Error {
 	code := types.ErrInternal
 	if c, ok := errors.AsType[coded](err); ok {
 		code = c.code
 	}
-	return types.NewError(code, err.Error(), "")
+	return types.NewError(code, strings.Map(printable, err.Error()), "")
+}
+
+func printable(c rune) rune {
+	switch {
+	case unicode.IsSpace(c):
+		return ' '
+	case unicode.IsControl(c):
+		return unicode.ReplacementChar
+	}
+	return c
 }

@@ -77,10 +77,10 @@ func oneLine(t *testing.T, err error, codes ...uint) {
 	if !known {
 		t.Fatalf("code %d: %v", e.Code, err)
 	}
-	if strings.ContainsFunc(err.Error(), func(c rune) bool { return c < ' ' || c == 0x7f }) {
-		t.Fatalf("control characters: %q", err)
+	if strings.ContainsFunc(e.Msg, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		t.Fatalf("control characters: %q", e.Msg)
 	}
-	if len(err.Error()) > 4096 {
-		t.Fatalf("an error of %d bytes", len(err.Error()))
+	if len(e.Msg) > 4096 {
+		t.Fatalf("an error of %d bytes", len(e.Msg))
 	}
 }
