@@ -99,7 +99,7 @@ func startNode() error {
 		}
 		ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 		defer stop()
-		if knode, err = node.Start(ctx, *parts, f, "/tmp/box.tar", filepath.Join(bin, "detour-image.tar")); err != nil {
+		if knode, err = node.Start(ctx, *parts, f, "/tmp/box.tar", filepath.Join(bin, "e2e", "e2e.tar"), filepath.Join(bin, "e2e", "e2e-next.tar")); err != nil {
 			return err
 		}
 		fmt.Printf("e2e: node with %s ready after %v\n", f.Name, time.Since(start).Round(time.Millisecond))

@@ -68,13 +68,16 @@ state = "/run/containerd"
 	if err != nil {
 		return nil, err
 	}
-	return p, await(ctx, "containerd", p, func() error {
-		out, err := ctr(f, "version").CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return nil
-	})
+	return p, await(ctx, "containerd", p, func() error { return (&Node{Flavour: f}).RuntimeReady() })
+}
+
+// RuntimeReady is nil when the runtime answers.
+func (n *Node) RuntimeReady() error {
+	out, err := ctr(n.Flavour, "version").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
 }
 
 func ctr(f Flavour, args ...string) *exec.Cmd {

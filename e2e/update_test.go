@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// 4. A rolling update to another version and back, while pods come and go.
+func TestRollingUpdateLosesNoPod(t *testing.T) {
+	install(t)
+	c := startChurn(t, "update", 5)
+	c.scale(t, 50)
+	rounds := make(chan struct{})
+	go func() {
+		defer close(rounds)
+		helm(t, "upgrade", "detour", "../deploy/chart/detour", "--namespace", system, "--reuse-values", "--set", "image.tag=e2e-next")
+		ready(t)
+		helm(t, "rollback", "detour", "--namespace", system)
+		ready(t)
+	}()
+	c.scale(t, 5)
+	c.scale(t, 50)
+	<-rounds
+	c.scale(t, 5)
+	c.scale(t, 20)
+	looked, bypassed := c.verdict()
+	if len(bypassed) > 0 {
+		t.Errorf("without a redirect: %v", bypassed)
+	}
+	if looked < 100 {
+		t.Errorf("looked at %d pods only", looked)
+	}
+	t.Logf("%d pods looked at", looked)
+}
+
+// 4b. The runtime restarts, and the whole node.
+func TestRestartsLoseNoPod(t *testing.T) {
+	install(t)
+	c := startChurn(t, "restart", 10)
+	c.scale(t, 20)
+	knode.Containerd.Stop()
+	if err := knode.Containerd.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	c.scale(t, 5)
+	c.scale(t, 20)
+
+	// A reboot, as far as one can be simulated: every container of the node dies at once, and so
+	// do kubelet and runtime. Files stay, what is in memory and every sandbox goes.
+	knode.Kubelet.Kill()
+	if out, err := exec.Command("sh", "-c", "pids=$(cat /sys/fs/cgroup/pids/knode/kubepods/*/pod*/*/cgroup.procs /sys/fs/cgroup/pids/knode/kubepods/pod*/*/cgroup.procs 2>/dev/null); kill -9 $pids").CombinedOutput(); err != nil {
+		t.Fatalf("kill the containers: %v: %s", err, out)
+	}
+	knode.Containerd.Kill()
+	if err := knode.Containerd.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, time.Minute, "the runtime answers", knode.RuntimeReady)
+	if err := knode.Kubelet.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := c.verdict()
+	until(t, 2*time.Minute, "node Ready", func() error { return knode.Ready(t.Context()) })
+	until(t, 2*time.Minute, "every pod in a sandbox made anew", func() error {
+		now, _ := c.verdict()
+		if err := c.count(20); err != nil || now < before+20 {
+			return err
+		}
+		return nil
+	})
+	c.scale(t, 5)
+	c.scale(t, 20)
+	looked, bypassed := c.verdict()
+	if len(bypassed) > 0 {
+		t.Errorf("without a redirect: %v", bypassed)
+	}
+	t.Logf("%d pods looked at", looked)
+}
