@@ -54,7 +54,7 @@ func ParseNetConf(stdin []byte, dialects []Dialect) (NetConf, error) {
 	}
 	if conf.Handed {
 		if err := json.Unmarshal(raw.RuntimeConfig.Annotations, &conf.Annotations); err != nil {
-			return NetConf{}, withCode(CodeConfig, fmt.Errorf("runtimeConfig.%s: %w", AnnotationsCapability, err))
+			return NetConf{}, withCode(CodeConfig, fmt.Errorf("runtimeConfig.%s: %s: not a map of texts (want {\"name\": \"value\"})", AnnotationsCapability, clip(string(raw.RuntimeConfig.Annotations))))
 		}
 	}
 	var err error

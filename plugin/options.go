@@ -165,9 +165,9 @@ func (o *Options) setOverrides(m redirect.Member) error {
 		o.Overrides = Overrides{Namespaces: names}
 		return err
 	}
-	mode, err := word(m, "allow", "deny")
-	if err != nil {
-		return fmt.Errorf("%w, or a list of namespaces", err)
+	mode, err := text(m)
+	if err != nil || mode != "allow" && mode != "deny" {
+		return fmt.Errorf("overrides: %s: not understood (want allow, deny or a list of namespaces)", clip(string(m.Value)))
 	}
 	o.Overrides = Overrides{All: mode == "allow"}
 	return nil

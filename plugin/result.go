@@ -33,7 +33,7 @@ func passResult(conf NetConf, ifName string) (json.RawMessage, error) {
 	}
 	result, err := create.Create(version, dated)
 	if err != nil {
-		return nil, withCode(CodeConfig, fmt.Errorf("prevResult: cniVersion %q: %w", clip(version), err))
+		return nil, withCode(CodeConfig, fmt.Errorf("prevResult: not a result of cniVersion %q: %w", clip(version), err))
 	}
 	if version == conf.CNIVersion {
 		return conf.PrevResult, nil

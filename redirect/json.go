@@ -62,7 +62,7 @@ func Overlay(s Spec, raw []byte) (Spec, error) {
 	for _, m := range members {
 		k, ok := KeyOf(m.Name)
 		if !ok {
-			return s, fmt.Errorf("%s: unknown key", clip(m.Name))
+			return s, fmt.Errorf("%s: unknown key (want one of docs/configuration.md, upper and lower case as there)", clip(m.Name))
 		}
 		items, err := k.items(m.Value)
 		if err != nil {
