@@ -23,7 +23,8 @@ type churn struct {
 	done      sync.WaitGroup
 
 	mu       sync.Mutex
-	looked   map[string]bool // pods, by uid
+	looked   map[string]bool // sandboxes, by uid and address
+	suspects map[string]time.Time
 	bypassed []string        // started without a redirect
 }
 
@@ -43,7 +44,7 @@ func startChurn(t *testing.T, ns string, replicas int32) *churn {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	c := &churn{namespace: ns, stop: stop, looked: map[string]bool{}}
+	c := &churn{namespace: ns, stop: stop, looked: map[string]bool{}, suspects: map[string]time.Time{}}
 	c.done.Go(func() { c.watch(ctx) })
 	t.Cleanup(func() {
 		c.end()
@@ -82,7 +83,7 @@ func (c *churn) look(p corev1.Pod) {
 	if c.looked[key] {
 		return
 	}
-	netns, err := node.Netns(p.Namespace, p.Name)
+	netns, err := node.Netns(p.Namespace, p.Name, p.Status.PodIP)
 	if err != nil {
 		return // deleted meanwhile, or its cache file is not whole yet: the next look
 	}
@@ -90,10 +91,23 @@ func (c *churn) look(p corev1.Pod) {
 	if err != nil {
 		return // deleted meanwhile
 	}
+	if string(out) != "table inet detour\n" && !c.lasts(key) {
+		return
+	}
 	c.looked[key] = true
 	if string(out) != "table inet detour\n" {
 		c.bypassed = append(c.bypassed, fmt.Sprintf("%s: %q", p.Name, out))
 	}
+}
+
+// lasts reports whether a sandbox has been without a redirect for so long that it cannot be
+// one that is just being taken down: rules go first, and the API server hears of it last.
+func (c *churn) lasts(key string) bool {
+	first, ok := c.suspects[key]
+	if !ok {
+		c.suspects[key] = time.Now()
+	}
+	return ok && time.Since(first) > 3*time.Second
 }
 
 // scale sets the number of replicas and waits for them, running or gone.
@@ -104,7 +118,7 @@ func (c *churn) scale(t *testing.T, n int32) {
 		_, err := knode.Client.AppsV1().Deployments(c.namespace).Patch(t.Context(), "churn", "application/merge-patch+json", patch, metav1.PatchOptions{})
 		return err
 	})
-	until(t, 2*time.Minute, fmt.Sprintf("%d pods running", n), func() error { return c.count(int(n)) })
+	until(t, time.Minute, fmt.Sprintf("%d pods running", n), func() error { return c.count(int(n)) })
 }
 
 // count is nil when exactly n pods are there, and run.
@@ -114,15 +128,38 @@ func (c *churn) count(n int) error {
 		return err
 	}
 	run := 0
+	var last corev1.Pod
 	for _, p := range pods.Items {
 		if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
 			run++
+		} else {
+			last = p
 		}
 	}
 	if run != n || len(pods.Items) != n {
-		return fmt.Errorf("%d pods, %d run", len(pods.Items), run)
+		return fmt.Errorf("%d pods, %d run; %s: %s: %s", len(pods.Items), run, last.Name, last.Status.Phase, events(&last))
 	}
 	return nil
+}
+
+// lookedAtAll waits until every pod that runs now has been looked at. After their sandboxes
+// are gone it would be too late: rules go before the API server knows of it.
+func (c *churn) lookedAtAll(t *testing.T) {
+	t.Helper()
+	pods, err := knode.Client.CoreV1().Pods(c.namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, 20*time.Second, "every pod looked at", func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, p := range pods.Items {
+			if !c.looked[string(p.UID)+p.Status.PodIP] {
+				return fmt.Errorf("%s not yet", p.Name)
+			}
+		}
+		return nil
+	})
 }
 
 // verdict gives how many pods were looked at, and those without a redirect.

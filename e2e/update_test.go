@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os/exec"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func TestRollingUpdateLosesNoPod(t *testing.T) {
 	<-rounds
 	c.scale(t, 5)
 	c.scale(t, 20)
+	c.lookedAtAll(t)
 	looked, bypassed := c.verdict()
 	if len(bypassed) > 0 {
 		t.Errorf("without a redirect: %v", bypassed)
@@ -46,6 +48,8 @@ func TestRestartsLoseNoPod(t *testing.T) {
 	c.scale(t, 5)
 	c.scale(t, 20)
 
+	c.lookedAtAll(t)
+
 	// A reboot, as far as one can be simulated: every container of the node dies at once, and so
 	// do kubelet and runtime. Files stay, what is in memory and every sandbox goes.
 	knode.Kubelet.Kill()
@@ -63,14 +67,14 @@ func TestRestartsLoseNoPod(t *testing.T) {
 	before, _ := c.verdict()
 	until(t, 2*time.Minute, "node Ready", func() error { return knode.Ready(t.Context()) })
 	until(t, 2*time.Minute, "every pod in a sandbox made anew", func() error {
-		now, _ := c.verdict()
-		if err := c.count(20); err != nil || now < before+20 {
-			return err
+		if now, _ := c.verdict(); now < before+20 {
+			return fmt.Errorf("%d of 20", now-before)
 		}
-		return nil
+		return c.count(20)
 	})
 	c.scale(t, 5)
 	c.scale(t, 20)
+	c.lookedAtAll(t)
 	looked, bypassed := c.verdict()
 	if len(bypassed) > 0 {
 		t.Errorf("without a redirect: %v", bypassed)

@@ -93,8 +93,9 @@ func (n *Node) Import(archive string) error {
 	return nil
 }
 
-// Netns gives the network namespace of a pod, from the runtime's result cache.
-func Netns(namespace, pod string) (string, error) {
+// Netns gives the network namespace of a pod's sandbox with an address, from the runtime's
+// result cache: a pod whose sandbox is made anew has two there for a moment.
+func Netns(namespace, pod, ip string) (string, error) {
 	files, err := filepath.Glob(Cache + "/*-eth0")
 	if err != nil {
 		return "", err
@@ -104,7 +105,7 @@ func Netns(namespace, pod string) (string, error) {
 		if err != nil {
 			continue // gone meanwhile
 		}
-		if s := string(text); strings.Contains(s, `["K8S_POD_NAMESPACE","`+namespace+`"]`) && strings.Contains(s, `["K8S_POD_NAME","`+pod+`"]`) {
+		if s := string(text); strings.Contains(s, `["K8S_POD_NAMESPACE","`+namespace+`"]`) && strings.Contains(s, `["K8S_POD_NAME","`+pod+`"]`) && strings.Contains(s, `"`+ip+`/`) {
 			_, rest, _ := strings.Cut(s, `"netns":"`)
 			netns, _, _ := strings.Cut(rest, `"`)
 			return netns, nil

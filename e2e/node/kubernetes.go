@@ -172,6 +172,7 @@ imageGCHighThresholdPercent: 100
 		"--config", state+"/kubelet.yaml", "--kubeconfig", state+"/kubelet.kubeconfig", "--hostname-override", Name, "--node-ip", Address, "--root-dir", "/var/lib/kubelet"); err != nil {
 		return err
 	}
+	n.Kubelet.supervised = true
 	return await(ctx, "node Ready", n.Kubelet, func() error { return n.Ready(ctx) })
 }
 

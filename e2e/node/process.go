@@ -24,6 +24,9 @@ type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	mu   sync.Mutex
+	// supervised is started again when it ends by itself, as systemd does with a kubelet
+	// whose runtime is not there yet.
+	supervised, wanted bool
 }
 
 // start runs a daemon, with its output in a file.
@@ -43,7 +46,7 @@ func (p *Process) start() error {
 	defer log.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cmd, p.done = exec.Command(p.path, p.args...), make(chan struct{})
+	p.cmd, p.done, p.wanted = exec.Command(p.path, p.args...), make(chan struct{}), true
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
@@ -52,6 +55,13 @@ func (p *Process) start() error {
 	go func(cmd *exec.Cmd, done chan struct{}) {
 		_ = cmd.Wait() // whoever needs it waits for done
 		close(done)
+		time.Sleep(200 * time.Millisecond)
+		p.mu.Lock()
+		again := p.supervised && p.wanted
+		p.mu.Unlock()
+		if again {
+			_ = p.start() // its log says why not
+		}
 	}(p.cmd, p.done)
 	return nil
 }
@@ -61,6 +71,7 @@ func (p *Process) Log() string { return filepath.Join(logs, p.Name+".log") }
 
 // Stop ends the daemon, gently for at most ten seconds.
 func (p *Process) Stop() {
+	p.unwanted()
 	_ = p.cmd.Process.Signal(unix.SIGTERM) // it may be gone already
 	select {
 	case <-p.done:
@@ -71,8 +82,15 @@ func (p *Process) Stop() {
 
 // Kill ends the daemon at once.
 func (p *Process) Kill() {
+	p.unwanted()
 	_ = p.cmd.Process.Kill() // it may be gone already
 	<-p.done
+}
+
+func (p *Process) unwanted() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted = false
 }
 
 // Restart starts the daemon again after Stop or Kill.
@@ -95,7 +113,7 @@ func await(ctx context.Context, what string, p *Process, ok func() error) error 
 		if err == nil {
 			return nil
 		}
-		if p != nil && p.exited() {
+		if p != nil && !p.supervised && p.exited() {
 			return fmt.Errorf("%s: %s has ended, see %s: %w", what, p.Name, p.Log(), err)
 		}
 		select {
