@@ -163,7 +163,7 @@ func (w *Watched) WatchSlipped(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-events.Events:
-		case <-events.Errors:
+		case <-events.Errors: //nolint:errcheck // a lost queue: look
 		case <-time.After(resync):
 		}
 		if !sleep(ctx, settle) {

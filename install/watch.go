@@ -81,7 +81,7 @@ func (n Node) await(ctx context.Context, w *fsnotify.Watcher, err error) bool {
 			return false
 		case <-timer.C:
 			return true
-		case <-w.Errors: // a lost queue: look
+		case <-w.Errors: //nolint:errcheck // a lost queue: look
 			return true
 		case e := <-w.Events:
 			if !n.concerns(e) {

@@ -70,10 +70,6 @@ type Rule struct {
 // CommentPrefix begins the comment of every rule of ours.
 const CommentPrefix = "detour: "
 
-// maxComment is the longest rule comment, in bytes, that every backend keeps:
-// nft 1.0.6 refuses more than 128, iptables 1.8.9 cuts silently at 256.
-const maxComment = 128
-
 // Comment is the rule's reason as the kernel keeps it.
 func (r Rule) Comment() string { return CommentPrefix + r.Why }
 

@@ -39,7 +39,7 @@ func run(stdin, path string, args ...string) (stdout string, err error) {
 			return "", fmt.Errorf("memfd_create: %w", err)
 		}
 		files[i] = os.NewFile(uintptr(fd), "memfd")
-		defer files[i].Close()
+		defer func() { _ = files[i].Close() }() // memory, nothing to lose
 	}
 	if _, err := files[0].WriteString(stdin); err != nil {
 		return "", err

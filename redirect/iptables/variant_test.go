@@ -140,7 +140,7 @@ func spied(t *testing.T, b *Backend) (*Backend, func() string) {
 		if err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
-		os.Remove(dir + "/calls")
+		_ = os.Remove(dir + "/calls") // there is none when nothing was called
 		return strings.Join(strings.Fields(string(calls)), " ")
 	}
 }
@@ -233,8 +233,8 @@ func TestForeignUserNamespaceIsNamed(t *testing.T) {
 			if err := child.Start(); err != nil {
 				t.Fatal(err)
 			}
-			defer child.Wait() //nolint:errcheck // killed
-			defer child.Process.Kill()
+			defer child.Wait()         //nolint:errcheck // killed
+			defer child.Process.Kill() //nolint:errcheck // it is gone already
 			if _, err := out.Read(make([]byte, 1)); err != nil {
 				t.Fatal(err)
 			}

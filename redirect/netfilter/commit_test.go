@@ -320,7 +320,7 @@ func TestPathsThatAreNoPodsNamespaceAreRefusedByName(t *testing.T) {
 		if err := checkNamespace(tc.path); !errors.Is(err, tc.want) {
 			t.Errorf("%.60s: %v (want %v)", tc.path, err, tc.want)
 		}
-		if removed, err := Remove(tc.path, owner); tc.want == ErrNoNamespace && (removed || err != nil) {
+		if removed, err := Remove(tc.path, owner); errors.Is(tc.want, ErrNoNamespace) && (removed || err != nil) {
 			t.Errorf("remove in %.60s: %v, %v (want nothing, and no error)", tc.path, removed, err)
 		}
 	}

@@ -15,7 +15,10 @@ func TestARefusalNamesTheMessage(t *testing.T) {
 	e, _ := stamped(overlay(t, specs["prefixes"]), inet, owner, redirect.Extras{}, []family{ip4})
 	names := map[string]uint32{}
 	rules := map[string]int{}
-	for m := range netlink.Messages(e.Bytes()) {
+	for m, err := range netlink.Messages(e.Bytes()) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		names[nameOf(m, rules)] = m.Seq
 	}
 	for _, tc := range []struct {

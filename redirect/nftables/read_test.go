@@ -13,7 +13,10 @@ func TestRulesThatChangeWhileTheyAreReadAreNotBelieved(t *testing.T) {
 	r := reader{family: inet}
 	gen := byte(1)
 	var err error
-	for m := range netlink.Messages(e.Bytes()) {
+	for m, bad := range netlink.Messages(e.Bytes()) {
+		if bad != nil {
+			t.Fatal(bad)
+		}
 		if len(r.chains) == 2 {
 			gen = 2
 		}
@@ -65,6 +68,8 @@ func FuzzReader(f *testing.F) {
 		if l := r.listing(); l.Digest() == "" {
 			t.Error(l)
 		}
-		refused(b, 1, errMoved)
+		if refused(b, 1, errMoved) == nil {
+			t.Error("a refusal became none")
+		}
 	})
 }

@@ -21,6 +21,9 @@ type call struct {
 	wait     time.Duration
 }
 
+// firstPort is beyond the ports that rows name.
+const firstPort = 50000
+
 // result is how a call ended: an answer, or why there is none.
 type result struct {
 	answer answer
@@ -28,8 +31,14 @@ type result struct {
 	err    error          // errSilence, ECONNREFUSED, …
 }
 
-// place makes the call, and gives the socket for more: close it.
+// place makes the call, and gives the socket for more: close it. A call from any
+// port gets one of its own: the kernel may choose one that an earlier row had, and
+// where the redirect makes both calls' answers look the same NAT then chooses again.
 func (p *Pod) place(c call) (fd int, r result) {
+	if c.src.Port() == 0 && c.kind.proto != redirect.ICMPProto {
+		p.ports++
+		c.src = netip.AddrPortFrom(c.src.Addr(), firstPort+p.ports)
+	}
 	deadline := time.Now().Add(c.wait)
 	fd = -1
 	err := p.places[c.from].DoAs(c.owner, func() (err error) {

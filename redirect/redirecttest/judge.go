@@ -53,6 +53,8 @@ func (p *Pod) Try(s redirect.Spec, r Row, want redirect.Outcome) error {
 	switch {
 	case packet.State == redirect.CTInvalid:
 		return w.tryInvalid(want)
+	case packet.State == redirect.CTRelated:
+		return w.tryRelated(want)
 	case packet.NoSocket:
 		return w.tryPing()
 	case packet.State == redirect.CTEstablished:
@@ -255,7 +257,7 @@ func (w *world) tryInvalid(want redirect.Outcome) error {
 		if errors.Is(err, errSilence) {
 			return nil
 		}
-		return fmt.Errorf("got %v, want silence", err)
+		return fmt.Errorf("got %w, want silence", err)
 	}
 	return err
 }

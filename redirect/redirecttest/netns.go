@@ -47,7 +47,7 @@ func NewNetNS(t testing.TB) *NetNS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { n.file.Close() })
+	t.Cleanup(func() { _ = n.file.Close() })
 	n.Path = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.file.Fd())
 	return n
 }

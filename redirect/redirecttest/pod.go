@@ -11,6 +11,7 @@ type Pod struct {
 	*NetNS
 	Peer, Side *NetNS
 	places     map[Place]*NetNS
+	ports      uint16 // given out so far, from firstPort on
 }
 
 // Shape is what a pod is like, where it is not the usual. The zero Shape is usual.
@@ -66,14 +67,18 @@ func (s Shape) NewPod(t testing.TB) *Pod {
 }
 
 // peer sets up the wire: it takes every destination for its own, except the
-// pod's networks. The pod's end of the link is made here, too.
+// pod's addresses and what is behind the pod. noprefixroute makes it so for the
+// link's own networks, too, whose other addresses would have to be asked for by
+// ARP. The pod's end of the link is made here, too.
 func (s Shape) peer(p *Pod) []string {
 	return []string{
 		"link set lo up",
 		"link add wire type veth peer name " + s.Eth + " netns " + p.Path,
-		"addr add " + peerAddrs[0].String() + " dev wire",
-		"addr add " + peerAddrs[1].String() + " dev wire nodad",
+		"addr add " + peerAddrs[0].String() + " dev wire noprefixroute",
+		"addr add " + peerAddrs[1].String() + " dev wire nodad noprefixroute",
 		"link set wire up",
+		"route add " + podAddrs[0].Addr().String() + " dev wire",
+		"route add " + podAddrs[1].Addr().String() + " dev wire",
 		"route add 10.8.0.0/24 via " + podAddrs[0].Addr().String(),
 		"route add fd08::/64 via " + podAddrs[1].Addr().String(),
 		"route add local 0.0.0.0/0 dev lo table main",
@@ -102,12 +107,14 @@ func (s Shape) pod() []string {
 	add("link set %s up", s.Eth)
 	add("link set %s up", s.Second)
 	if !s.NoIPv4 {
-		add("addr add %v dev %s", podAddrs[0], s.Eth)
+		add("addr add %v dev %s noprefixroute", podAddrs[0], s.Eth)
+		add("route add %v dev %s", peerAddrs[0].Addr(), s.Eth)
 		add("addr add %v dev %s", net1Addrs[0], s.Second)
 		add("route add default via %v", peerAddrs[0].Addr())
 	}
 	if s.IPv6 == WithIPv6 {
-		add("addr add %v dev %s nodad", podAddrs[1], s.Eth)
+		add("addr add %v dev %s nodad noprefixroute", podAddrs[1], s.Eth)
+		add("route add %v dev %s", peerAddrs[1].Addr(), s.Eth)
 		add("addr add %v dev %s nodad", net1Addrs[1], s.Second)
 		add("route add default via %v", peerAddrs[1].Addr())
 	}
