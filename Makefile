@@ -51,9 +51,9 @@ $(BIN)/golangci-lint: tools/go.mod
 $(BIN)/govulncheck: tools/go.mod
 	@$(TOOLSBUILD) golang.org/x/vuln/cmd/govulncheck
 
-bin/sing-box: tools/sing-box/go.mod ## Build sing-box, a real proxy for end-to-end tests (two minutes the first time)
-	@echo "go build sing-box (about two minutes the first time)"
-	@CGO_ENABLED=0 $(GO) -C tools/sing-box build -ldflags "-s -w" -o ../../bin/ github.com/sagernet/sing-box/cmd/sing-box
+bin/sing-box: tools/sing-box/go.mod tools/sing-box/main.go ## Build sing-box, a real proxy for the tests (a minute the first time)
+	@echo "go build sing-box (about a minute the first time)"
+	@CGO_ENABLED=0 $(GO) -C tools/sing-box build -ldflags "-s -w" -o ../../bin/ .
 
 ##@ Test
 

@@ -16,5 +16,5 @@
 //     IPv6 only where TPROXY makes that unnecessary: inbound.
 //   - sing-box calls the app from an address of its own also under TPROXY; that the
 //     app sees the client's address is HAProxy's to show (usesrc clientip).
-//   - `make bin/sing-box` takes two minutes the first time.
+//   - `make bin/sing-box` takes a minute the first time.
 package proxies

@@ -14,7 +14,7 @@ func singBox() software {
 	side := regexp.MustCompile(`\[(\d+) .*inbound/\w+\[(\w+)\]: inbound connection (from|to) (\S+)$`)
 	return software{
 		program: "../../../bin/sing-box",
-		args:    []string{"run", "--disable-color", "-c"},
+		args:    []string{"run", "-c"},
 		config:  singBoxConfig,
 		ready:   "sing-box started",
 		// It says whose call it is and where it goes in two lines.
