@@ -5,7 +5,7 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/detour-cni/detour/demo/words"
+	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/redirect"
 	"github.com/detour-cni/detour/redirect/nftables"
 )

@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/detour-cni/detour/demo/words"
+	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/plugin"
 	"github.com/detour-cni/detour/plugin/mesh"
 	"github.com/detour-cni/detour/redirect"

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/detour-cni/detour/demo/words"
+	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/redirect"
 	"github.com/detour-cni/detour/redirect/redirecttest"
 )
