@@ -1,0 +1,189 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/detour-cni/detour/inspect/words"
+	"github.com/detour-cni/detour/redirect"
+)
+
+func explainCommand() *cobra.Command {
+	var (
+		source source
+		call   call
+		output string
+	)
+	c := &cobra.Command{
+		Use:   "explain --from WHO --to ADDRESS:PORT",
+		Short: "Say where a packet would end, and which rules say so",
+		Long: `Say where a packet would end, and which rules say so, for the redirect that a pod would get.
+
+WHO is app (user 1000), proxy (the owner that the redirect knows the proxy by), wire (somebody outside), or UID[:GID].
+An ADDRESS left out (":8080") is the pod's own. It is the same walk through the rules that detour's tests hold against
+the kernel.
+
+Exit code 0: there is an answer. 2: usage. 3: nobody can say.`,
+		Example: `  detour explain --pod cart.yaml --from app --to 10.96.0.10:80
+  detour explain --spec redirect.json --from wire --to :8080 -o json
+  kubectl get pod cart-0 -o yaml | detour explain --pod - --from proxy --to 10.0.0.1:443`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			d, err := source.read(c.InOrStdin())
+			if err != nil {
+				return err
+			}
+			rs, err := d.rules()
+			if err != nil {
+				return err
+			}
+			p, err := call.packet(d.Spec)
+			if err != nil {
+				return exit{exitUsage, err}
+			}
+			e := explanation{d, p, redirect.Trace(rs, p)}
+			if err := e.print(c.OutOrStdout(), output); err != nil {
+				return exit{exitUsage, err}
+			}
+			if e.out.Verdict == redirect.Unknown {
+				return exit{code: exitUnknown}
+			}
+			return nil
+		},
+	}
+	source.register(c.Flags())
+	call.register(c.Flags())
+	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return c
+}
+
+// explanation is a packet's way through the rules of a pod.
+type explanation struct {
+	of     decided
+	packet redirect.Packet
+	out    redirect.Outcome
+}
+
+func (e explanation) print(w io.Writer, output string) error {
+	switch output {
+	case "text":
+		return e.text(w)
+	case "json":
+		text, err := e.json()
+		if err == nil {
+			_, err = io.WriteString(w, text)
+		}
+		return err
+	}
+	return fmt.Errorf("--output: %q (want text or json)", output)
+}
+
+// text shows each rule that looked at the packet, those that fit with an arrow.
+func (e explanation) text(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", packetWords(e.packet))
+	fmt.Fprintf(&b, "rules: %s\n", e.of.Why)
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	chain := ""
+	for _, s := range e.out.Steps {
+		at := fmt.Sprintf("%s, %s %s", s.Chain, s.Table, s.Hook)
+		if at != chain {
+			chain = at
+			fmt.Fprintf(t, "\n%s\n", at)
+		}
+		fmt.Fprintf(t, "%s %d\t%s\t%s\t%s\n", arrow(s.Matched), s.Index+1, words.Match(s.Rule.Match), words.Target(s.Rule.Target), s.Rule.Why)
+	}
+	t.Flush() //nolint:errcheck // a strings.Builder takes everything
+	fmt.Fprintf(&b, "\n=> %s\n", e.answer())
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func arrow(a redirect.Answer) string {
+	switch a {
+	case redirect.Yes:
+		return "->"
+	case redirect.No:
+		return "  "
+	}
+	return " ?"
+}
+
+// answer is the outcome in a sentence, with the reason of the rule that decided.
+func (e explanation) answer() string {
+	why := "no rule takes it"
+	for _, s := range e.out.Steps {
+		if s.Matched == redirect.Yes && s.Rule.Why != "" {
+			why = s.Rule.Why
+		}
+	}
+	var what string
+	switch o := e.out; o.Verdict {
+	case redirect.Redirected:
+		what = fmt.Sprintf("redirect: the proxy gets it, on port %d", o.Port)
+	case redirect.TProxied:
+		what = fmt.Sprintf("tproxy: the proxy gets it, on port %d, with its addresses kept", o.Port)
+	case redirect.DNATed:
+		what = fmt.Sprintf("dnat: %s gets it", o.To)
+	case redirect.Dropped:
+		what = "drop: nobody gets it"
+	case redirect.Unknown:
+		return "unknown: a rule that cannot be interpreted decides"
+	default:
+		what = fmt.Sprintf("pass: it goes to %s", e.packet.Dst)
+	}
+	return what + "\n   " + why
+}
+
+// explainJSON is `detour explain -o json`: docs/schemas/explain.json.
+type explainJSON struct {
+	Schema  string     `json:"schema"`
+	Packet  string     `json:"packet"`
+	Rules   string     `json:"rules"`
+	Outcome string     `json:"outcome"`
+	Port    uint16     `json:"port,omitempty"`
+	To      string     `json:"to,omitempty"`
+	Steps   []stepJSON `json:"steps"`
+}
+
+type stepJSON struct {
+	Hook    string `json:"hook"`
+	Table   string `json:"table"`
+	Chain   string `json:"chain"`
+	Rule    int    `json:"rule"` // from 1
+	Match   string `json:"match"`
+	Then    string `json:"then"`
+	Matched string `json:"matched"`
+	Why     string `json:"why"`
+}
+
+func (e explanation) json() (string, error) {
+	out := explainJSON{Schema: "detour-cni.dev/explain/v1", Packet: packetWords(e.packet), Rules: e.of.Why,
+		Outcome: string(e.out.Verdict), Port: e.out.Port, Steps: []stepJSON{}}
+	if e.out.Verdict == redirect.DNATed {
+		out.To = e.out.To.String()
+	}
+	for _, s := range e.out.Steps {
+		out.Steps = append(out.Steps, stepJSON{string(s.Hook), string(s.Table), s.Chain, s.Index + 1,
+			words.Match(s.Rule.Match), words.Target(s.Rule.Target), s.Matched.String(), s.Rule.Why})
+	}
+	return indented(out)
+}
+
+// packetWords says whose packet it is and where it wants to go.
+func packetWords(p redirect.Packet) string {
+	who := fmt.Sprintf("%d:%d in the pod", p.UID, p.GID)
+	way := "leaves by " + p.Out
+	if p.Hook == redirect.Prerouting {
+		who, way = "somebody outside", "comes in by "+p.In
+	}
+	src := p.Src.Addr().String()
+	if p.Src.Port() != 0 {
+		src = p.Src.String()
+	}
+	return fmt.Sprintf("%s: %s %s -> %s, %s", who, strings.ToUpper(p.Proto.String()), src, p.Dst, way)
+}
