@@ -1,6 +1,9 @@
 package netfilter_test
 
 import (
+	"fmt"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/detour-cni/detour/redirect"
@@ -30,5 +33,34 @@ func TestKernelJudgesCases(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// TestKernelJudgesForeignRules: the rules that a case says as a Spec, loaded as their
+// own author wrote them, do the same to every packet.
+func TestKernelJudgesForeignRules(t *testing.T) {
+	redirecttest.NeedsKernel(t)
+	judged := 0
+	for _, c := range redirecttest.Cases(t) {
+		rules := c.ForeignRules()
+		if rules == "" {
+			continue
+		}
+		judged++
+		for _, tool := range []string{"iptables-nft-restore", "iptables-legacy-restore"} {
+			t.Run(c.Name+"/"+tool, func(t *testing.T) {
+				redirecttest.Judge(t, c, func(netns string, _ redirect.RuleSet) error {
+					restore := exec.Command("nsenter", "--net="+netns, "--", tool)
+					restore.Stdin = strings.NewReader(rules)
+					if out, err := restore.CombinedOutput(); err != nil {
+						return fmt.Errorf("%s: %w: %s", tool, err, out)
+					}
+					return nil
+				})
+			})
+		}
+	}
+	if judged == 0 {
+		t.Error("no case in testdata/rules has a section iptables-nat")
 	}
 }
