@@ -139,7 +139,7 @@ func iptablesText(args string) (string, error) {
 
 func keysTable(string) (string, error) {
 	annotations := map[string]string{}
-	for _, row := range mesh.Detour().Rows {
+	for _, row := range mesh.Detour().Rows() {
 		annotations[row.Key] = row.Annotation
 	}
 	var b strings.Builder

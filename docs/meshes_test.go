@@ -52,7 +52,7 @@ func meshRows(name string) (string, error) {
 	}
 	var b strings.Builder
 	last := "none"
-	for _, r := range d.Rows {
+	for _, r := range d.Rows() {
 		if group := tableOf(r); group != last {
 			last = group
 			fmt.Fprintf(&b, "\n%s | meaning | key | default | a list | empty | written by | since |\n|---|---|---|---|---|---|---|---|\n", group)

@@ -122,7 +122,7 @@ func decide(o Options, pod Pod, d Dialect, claim Claim) (Decision, error) {
 	if err != nil {
 		return Decision{}, withCode(CodeConfig, err)
 	}
-	l, err := applyRows(spec, pod, d.Rows, o.Overrides.Allow(pod.Ref.Namespace))
+	l, err := applyRows(spec, pod, d.Rows(), o.Overrides.Allow(pod.Ref.Namespace))
 	if err != nil {
 		return Decision{}, annotationError(pod, err)
 	}

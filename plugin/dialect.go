@@ -16,8 +16,9 @@ type Dialect struct {
 	Claim func(Pod) (Claim, error)
 	// Defaults is the Spec that this mesh's proxy expects.
 	Defaults func() redirect.Spec
-	// Rows are the annotations that change the Spec, applied in order.
-	Rows []Row
+	// Rows are the annotations that change the Spec, applied in order. A function:
+	// every ADD has all dialects before it, and makes the rows of one at most.
+	Rows func() []Row
 	// Silent is what annotations cannot say, for docs/: the fact, and the node
 	// option that says it instead.
 	Silent []Silence

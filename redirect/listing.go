@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strconv"
 )
 
 // Listing is our rules as a backend keeps them, in a form of that backend's own
@@ -28,7 +29,11 @@ type ListedRule struct{ Text, Comment string }
 // self-test at every start.
 func (l Listing) Digest() string {
 	h := fnv.New128a()
-	text := func(s string) { fmt.Fprintf(h, "%d %s\n", len(s), s) } // its length says where it ends
+	var b []byte
+	text := func(s string) { // its length says where it ends
+		b = append(append(append(strconv.AppendInt(b[:0], int64(len(s)), 10), ' '), s...), '\n')
+		_, _ = h.Write(b) // never fails (hash.Hash)
+	}
 	for _, c := range l.Chains {
 		text("chain")
 		text(c.Name)

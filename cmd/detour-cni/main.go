@@ -26,14 +26,15 @@ func main() {
 		del()
 		return
 	}
+	all := mesh.All()
 	var result json.RawMessage
 	err := skel.PluginMainFuncsWithError(skel.CNIFuncs{
-		Add:    verb("ADD", plugin.Add, &result),
-		Check:  verb("CHECK", plugin.Check, nil),
-		Status: verb("STATUS", plugin.Status, nil),
-		GC:     verb("GC", plugin.GC, nil),
+		Add:    verb("ADD", plugin.Add, &result, all),
+		Check:  verb("CHECK", plugin.Check, nil, all),
+		Status: verb("STATUS", plugin.Status, nil, all),
+		GC:     verb("GC", plugin.GC, nil, all),
 	}, version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"),
-		"detour-cni "+buildVersion+": redirects a pod's traffic to its sidecar proxy; chained CNI plugin for "+dialects())
+		"detour-cni "+buildVersion+": redirects a pod's traffic to its sidecar proxy; chained CNI plugin for "+names(all))
 	// skel looks at the namespace once more after ADD, also that of a pod which is
 	// left alone: a runtime must not find a result and an error on one stdout.
 	if err == nil {
@@ -54,9 +55,9 @@ func printResult(result json.RawMessage) *types.Error {
 	return nil
 }
 
-func dialects() string {
+func names(dialects []plugin.Dialect) string {
 	names := ""
-	for i, d := range mesh.All() {
+	for i, d := range dialects {
 		if i > 0 {
 			names += ", "
 		}
@@ -67,10 +68,10 @@ func dialects() string {
 
 // verb wraps a verb for skel: its outcome is logged, its result kept for printing,
 // and its error becomes CNI's.
-func verb(name string, run func(*skel.CmdArgs, []plugin.Dialect) (plugin.Outcome, error), result *json.RawMessage) func(*skel.CmdArgs) error {
+func verb(name string, run func(*skel.CmdArgs, []plugin.Dialect) (plugin.Outcome, error), result *json.RawMessage, dialects []plugin.Dialect) func(*skel.CmdArgs) error {
 	return func(args *skel.CmdArgs) error {
 		start := time.Now()
-		outcome, err := run(args, mesh.All())
+		outcome, err := run(args, dialects)
 		logVerb(name, args.ContainerID, args.IfName, outcome, err, time.Since(start))
 		if err != nil {
 			return plugin.CNIError(err)

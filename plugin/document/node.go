@@ -3,6 +3,7 @@ package document
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -48,8 +49,9 @@ const (
 )
 
 var (
-	errDepth = fmt.Errorf("nested deeper than %d", MaxDepth)
-	errSize  = fmt.Errorf("larger than %d bytes", MaxSize)
+	// Not by fmt, whose first use costs every ADD 40 µs.
+	errDepth = errors.New("nested deeper than " + strconv.Itoa(MaxDepth))
+	errSize  = errors.New("larger than " + strconv.Itoa(MaxSize) + " bytes")
 )
 
 // At gives the node at a path of names with dots between them. What is not

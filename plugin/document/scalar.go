@@ -2,7 +2,7 @@ package document
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -140,7 +140,7 @@ func startsPlain(text string) error {
 // allows 1024 characters, on one line.
 const maxKey = 1000
 
-var errKey = fmt.Errorf("a key of more than one line or %d bytes", maxKey)
+var errKey = errors.New("a key of more than one line or " + strconv.Itoa(maxKey) + " bytes")
 
 // key splits a line "name: rest". It is not ok where the line is no such thing.
 func key(text string) (name, rest string, ok bool, err error) {

@@ -30,7 +30,7 @@ func AppMesh() plugin.Dialect {
 			s.Loopback, s.PassthroughSource = redirect.Bypass, nil
 			return s
 		},
-		Rows: appmeshRows(),
+		Rows: appmeshRows,
 		Silent: []plugin.Silence{
 			{Fact: "the group that the proxy runs as, where the injector leaves ignoredGID out and apps share its user",
 				Instead: `{"meshOptions": {"appmesh": {"proxyGIDs": [1337]}}}`},

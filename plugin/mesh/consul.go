@@ -33,7 +33,9 @@ func Consul() plugin.Dialect {
 			s.DNSZones = false // queries of the proxy's own never go where Consul's are taken
 			return s
 		},
-		Rows: slices.Concat(consulRows(consulConfig, plugin.FromAnnotation), consulRows(consulArg, plugin.FromArgs)),
+		Rows: func() []plugin.Row {
+			return slices.Concat(consulRows(consulConfig, plugin.FromAnnotation), consulRows(consulArg, plugin.FromArgs))
+		},
 		Silent: []plugin.Silence{
 			{Fact: "an address family left out on purpose (Consul makes rules for IPv6 only where dual stack is on)",
 				Instead: `{"meshOptions": {"consul": {"ipFamilies": "ipv4"}}}`},

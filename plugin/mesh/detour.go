@@ -19,7 +19,7 @@ func Detour() plugin.Dialect {
 		Name:     plugin.OwnDialect,
 		Claim:    claimDetour,
 		Defaults: redirect.EnvoyDefaults,
-		Rows:     detourRows(),
+		Rows:     detourRows,
 	}
 }
 

@@ -123,7 +123,7 @@ func checkProxy(t *testing.T, s redirect.Spec) {
 // allRows gives every row of every dialect.
 func allRows() (dialects []plugin.Dialect, rows []plugin.Row) {
 	for _, d := range mesh.All() {
-		for _, r := range d.Rows {
+		for _, r := range d.Rows() {
 			dialects, rows = append(dialects, d), append(rows, r)
 		}
 	}

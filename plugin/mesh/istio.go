@@ -30,7 +30,7 @@ func Istio() plugin.Dialect {
 		Name:     "istio",
 		Claim:    claimIstio,
 		Defaults: redirect.EnvoyDefaults,
-		Rows:     slices.Concat(istioLists(), istioInterfaces(), istioProxyConfig()),
+		Rows:     func() []plugin.Row { return slices.Concat(istioLists(), istioInterfaces(), istioProxyConfig()) },
 		Silent: []plugin.Silence{
 			{Fact: "the proxy's uid and gid where they are not 1337: they stand in the pod's securityContext only. OpenShift takes them from the namespace's range, whose first id is the app's: name the proxy's one by one, never the range, or the app goes free",
 				Instead: `{"meshOptions": {"istio": {"proxyUIDs": [1337, 1000700001, 1000710001], "proxyGIDs": [1337, 1000700001, 1000710001]}}}`},

@@ -44,7 +44,9 @@ func Kuma() plugin.Dialect {
 			s.ExcludeOutboundOwners = []redirect.OwnerTuple{kumaTCPQueries()}
 			return s
 		},
-		Rows: slices.Concat(kumaDocument(), kumaInbound(), kumaOutbound(), kumaDNSRows(), kumaUser()),
+		Rows: func() []plugin.Row {
+			return slices.Concat(kumaDocument(), kumaInbound(), kumaOutbound(), kumaDNSRows(), kumaUser())
+		},
 		Silent: []plugin.Silence{
 			{Fact: "the name servers in the pod's resolv.conf, which Kuma reads where captureAll is false: every query to port 53 is captured",
 				Instead: `{"meshOptions": {"kuma": {"dnsServers": ["10.96.0.10/32"]}}}`},

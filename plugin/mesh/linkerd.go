@@ -38,7 +38,7 @@ func Linkerd() plugin.Dialect {
 			s.Loopback, s.PassthroughSource = redirect.Bypass, nil
 			return s
 		},
-		Rows: slices.Concat(linkerdProxy(), linkerdSkips()),
+		Rows: func() []plugin.Row { return slices.Concat(linkerdProxy(), linkerdSkips()) },
 		Silent: []plugin.Silence{
 			{Fact: "that a pod is of the control plane, and calls the API server before its proxy is up, if `linkerd install` made it without Helm (it has a label, linkerd.io/control-plane-component). Better than this option, which frees the ports for every pod: give those pods the annotation config.linkerd.io/skip-outbound-ports",
 				Instead: `{"meshOptions": {"linkerd": {"excludeOutboundPorts": [443, 4567, 4568, 6443]}}}`},

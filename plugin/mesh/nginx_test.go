@@ -27,16 +27,20 @@ func NGINX() plugin.Dialect {
 			s.Loopback, s.PassthroughSource = redirect.Bypass, nil
 			return s
 		},
-		Rows: []plugin.Row{
-			{Annotation: nginxConfig + "ignore-incoming-ports", Key: "excludeInboundPorts", By: plugin.ByUser, Empty: plugin.EmptyUnset, Mode: plugin.Append,
-				Meaning: "ports that reach the app directly", Since: "0.6"},
-			{Annotation: nginxConfig + "ignore-outgoing-ports", Key: "excludeOutboundPorts", By: plugin.ByUser, Empty: plugin.EmptyUnset, Mode: plugin.Append,
-				Meaning: "ports that are called directly, beside 53", Since: "0.6"},
-		},
+		Rows: nginxRows,
 		Silent: []plugin.Silence{
 			{Fact: "the user that the sidecar runs as: see runAsUser of the container nginx-mesh-sidecar",
 				Instead: `{"meshOptions": {"nginx": {"proxyUIDs": [2102], "proxyGIDs": []}}}`},
 		},
+	}
+}
+
+func nginxRows() []plugin.Row {
+	return []plugin.Row{
+		{Annotation: nginxConfig + "ignore-incoming-ports", Key: "excludeInboundPorts", By: plugin.ByUser, Empty: plugin.EmptyUnset, Mode: plugin.Append,
+			Meaning: "ports that reach the app directly", Since: "0.6"},
+		{Annotation: nginxConfig + "ignore-outgoing-ports", Key: "excludeOutboundPorts", By: plugin.ByUser, Empty: plugin.EmptyUnset, Mode: plugin.Append,
+			Meaning: "ports that are called directly, beside 53", Since: "0.6"},
 	}
 }
 

@@ -27,7 +27,7 @@ func OSM() plugin.Dialect {
 			s.PassthroughSource = nil
 			return s
 		},
-		Rows: osmRows(),
+		Rows: osmRows,
 		Silent: []plugin.Silence{
 			{Fact: "injection by the namespace's label or annotation: all that the injector leaves is a label, osm-proxy-uuid. Annotate the pods (openservicemesh.io/sidecar-injection: enabled), or give OSM nodes of its own, where every pod is OSM's",
 				Instead: `{"pods": "all", "redirect": {"proxyUIDs": [1500], "proxyGIDs": [], "inboundPort": 15003, "outboundPort": 15001, "tunnelPort": 0, "excludeInboundPorts": [15010, "15901-15904"], "excludeOutboundPorts": [], "passthroughSource": []}}`},
