@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -46,11 +47,9 @@ func ParseAddr(text string) (netip.Addr, error) {
 // two halves into their whole: what is left is disjoint and as short as can be.
 func MergePrefixes(prefixes []netip.Prefix) []netip.Prefix {
 	sorted := slices.Clone(prefixes)
-	slices.SortFunc(sorted, func(a, b netip.Prefix) int {
-		if c := a.Addr().Compare(b.Addr()); c != 0 {
-			return c
-		}
-		return a.Bits() - b.Bits()
+	sort.Slice(sorted, func(i, j int) bool {
+		c := sorted[i].Addr().Compare(sorted[j].Addr())
+		return c < 0 || c == 0 && sorted[i].Bits() < sorted[j].Bits()
 	})
 	var merged []netip.Prefix
 	for _, p := range sorted {

@@ -1,8 +1,8 @@
 package iptables
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/detour-cni/detour/redirect"
@@ -34,7 +34,7 @@ func (f families) listing() redirect.Listing {
 			}
 		}
 	}
-	slices.SortFunc(l.Chains, func(a, b redirect.ListedChain) int { return cmp.Compare(a.Name, b.Name) })
+	sort.Slice(l.Chains, func(i, j int) bool { return l.Chains[i].Name < l.Chains[j].Name })
 	return l
 }
 

@@ -3,6 +3,7 @@ package iptables
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/detour-cni/detour/redirect"
@@ -68,7 +69,7 @@ func detach(b *strings.Builder, is, wanted table) {
 // inPlace gives jumps in the order in which each is inserted at its final number.
 func inPlace(jumps []jump) []jump {
 	order := slices.Clone(jumps)
-	slices.SortStableFunc(order, func(a, b jump) int { return a.at - b.at })
+	sort.SliceStable(order, func(i, j int) bool { return order[i].at < order[j].at })
 	return order
 }
 

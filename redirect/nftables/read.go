@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"sort"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -182,15 +183,7 @@ func (r *reader) listing() redirect.Listing {
 func foreign(what string) redirect.ListedChain { return redirect.ListedChain{Name: "(" + what + ")"} }
 
 func sortChains(l redirect.Listing) {
-	slices.SortFunc(l.Chains, func(a, b redirect.ListedChain) int {
-		switch {
-		case a.Name < b.Name:
-			return -1
-		case a.Name > b.Name:
-			return 1
-		}
-		return 0
-	})
+	sort.Slice(l.Chains, func(i, j int) bool { return l.Chains[i].Name < l.Chains[j].Name })
 }
 
 // text is a NUL-terminated string.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"slices"
+	"sort"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -92,14 +93,10 @@ func (s *readSet) describe() string {
 	if s.text != "" {
 		return s.text
 	}
-	slices.SortFunc(s.elements, func(a, b readElement) int {
-		if c := bytes.Compare(a.key, b.key); c != 0 || a.end == b.end {
-			return c
-		}
-		if a.end {
-			return -1
-		}
-		return 1
+	sort.Slice(s.elements, func(i, j int) bool {
+		a, b := &s.elements[i], &s.elements[j]
+		c := bytes.Compare(a.key, b.key)
+		return c < 0 || c == 0 && a.end && !b.end
 	})
 	b := make([]byte, 0, 4+len(s.elements)*10)
 	b = append(b, '{')

@@ -2,10 +2,10 @@ package nftables
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"github.com/detour-cni/detour/redirect"
 )
@@ -102,9 +102,7 @@ func network[T ~uint16 | ~uint32](n T) []byte {
 // join sorts intervals and puts those together that overlap or touch: to the
 // kernel overlaps are EEXIST.
 func join(all []interval) []interval {
-	slices.SortFunc(all, func(a, b interval) int {
-		return cmp.Or(bytes.Compare(a.first, b.first), bytes.Compare(a.last, b.last))
-	})
+	sort.Slice(all, func(i, j int) bool { return bytes.Compare(all[i].first, all[j].first) < 0 })
 	joined := all[:0]
 	for _, i := range all {
 		if n := len(joined); n > 0 && reaches(joined[n-1].last, i.first) {
