@@ -47,9 +47,12 @@ type Single struct{ Name, CNIVersion, Type string }
 // Base is the file's name in its directory.
 func (f File) Base() string { return filepath.Base(f.Path) }
 
-// IsOwned reports whether the file is a list that we made (Owned).
+// IsOwned reports whether the file is a list that we made (Owned). The name says it, not
+// the content: somebody may have taken our entry out of it, or left half of it. A file
+// 10-detour.conflist, a number and us, is an administrator's own and no copy of a primary.
 func (f File) IsOwned() bool {
-	return strings.HasSuffix(f.Base(), ownedSuffix) && f.List != nil && len(f.List.Ours()) > 0
+	stem, ok := strings.CutSuffix(f.Base(), ownedSuffix)
+	return ok && strings.Trim(stem, "0123456789") != ""
 }
 
 // Plugins are the chain's plugins by name; nil if the file is broken.

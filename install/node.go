@@ -97,10 +97,11 @@ func (n Node) Install() (r Report, err error) {
 		if err := Apply(dir, r.Plan); err != nil {
 			return r, err
 		}
-		_, err = InstallBinary(n.BinDir, n.Plugin)
+		r.Binary, err = InstallBinary(n.BinDir, n.Plugin)
 		return r, err
 	}
-	if _, err := InstallBinary(n.BinDir, n.Plugin); err != nil {
+	// What it was a moment ago may not be what it is: the state to report is the one acted on.
+	if r.Binary, err = InstallBinary(n.BinDir, n.Plugin); err != nil {
 		return r, err
 	}
 	if noPrimary != nil {

@@ -128,8 +128,11 @@ func joinedText(p *Plan, d Dir, primary File, e Entry) ([]byte, error) {
 }
 
 func ownedPath(primary File) string {
-	base := primary.Base()
-	return filepath.Join(filepath.Dir(primary.Path), strings.TrimSuffix(base, filepath.Ext(base))+ownedSuffix)
+	stem := strings.TrimSuffix(primary.Base(), filepath.Ext(primary.Base()))
+	if strings.Trim(stem, "0123456789") == "" {
+		stem += "-list" // IsOwned wants more than a number
+	}
+	return filepath.Join(filepath.Dir(primary.Path), stem+ownedSuffix)
 }
 
 // ownedText is the primary's chain with our entry behind it. Of a list every byte is
@@ -161,11 +164,14 @@ func (p *Plan) join(d Dir, text []byte) {
 // leave adds the steps that take us out of every file but keep.
 func (p *Plan) leave(d Dir, keep string) error {
 	for _, f := range d.Files {
-		if f.Path == keep || f.List == nil || len(f.List.Ours()) == 0 {
+		if f.Path == keep {
 			continue
 		}
 		if f.IsOwned() {
 			p.Steps = append(p.Steps, Step{Path: f.Path, Was: f.Text})
+			continue
+		}
+		if f.List == nil || len(f.List.Ours()) == 0 {
 			continue
 		}
 		text, err := Unsplice(*f.List)

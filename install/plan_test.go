@@ -154,3 +154,19 @@ func TestNothingIsAppliedToAFileThatMoved(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestOnlyWhatWeMadeIsOwned(t *testing.T) {
+	for name, want := range map[string]bool{
+		"10-flannel-detour.conflist": true,
+		"10-list-detour.conflist":    true,
+		"10-detour.conflist":         false, // an administrator's own chain
+		"10-flannel.conflist":        false,
+	} {
+		if got := (File{Path: "/etc/cni/net.d/" + name}).IsOwned(); got != want {
+			t.Errorf("%s: owned %v, want %v", name, got, want)
+		}
+	}
+	if at := ownedPath(File{Path: "/etc/cni/net.d/10.conflist"}); filepath.Base(at) != "10-list-detour.conflist" {
+		t.Error(at)
+	}
+}

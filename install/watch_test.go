@@ -1,0 +1,235 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// within waits until ok, and fails after a second: what somebody undoes is put right
+// within that.
+func within(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Second); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Errorf("%s: not within a second", what)
+}
+
+// lockedLog is what an operator would read.
+type lockedLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lockedLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedLog) has(words ...string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		all := true
+		for _, w := range words {
+			all = all && strings.Contains(line, w)
+		}
+		if all {
+			return true
+		}
+	}
+	return false
+}
+
+// watch runs an installer until the test ends.
+func watch(t *testing.T, n Node, cache string) (*Watched, *lockedLog) {
+	t.Helper()
+	log := &lockedLog{}
+	w := NewWatched(n, cache, slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
+	ctx, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := n.Watch(ctx, w); err != nil {
+			t.Error(err)
+		}
+	})
+	done.Go(func() {
+		if err := w.WatchSlipped(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { stop(); done.Wait() })
+	return w, log
+}
+
+func inFile(path, words string) func() bool {
+	return func() bool {
+		text, err := os.ReadFile(path)
+		return err == nil && strings.Contains(string(text), words)
+	}
+}
+
+func TestWhatSomebodyUndoesIsPutRight(t *testing.T) {
+	for _, mode := range []Mode{Spliced, DropIn, Owned} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			n := node(t, mode)
+			primary := filepath.Join(n.ConfDir, "10-flannel.conflist")
+			write(t, n.ConfDir, "10-flannel.conflist", flannel)
+			w, log := watch(t, n, t.TempDir())
+			within(t, "installed", func() bool { return w.Ready() == nil })
+			joined := func() string {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return w.last.Plan.Joined
+			}
+			inChain := func() bool { return inFile(joined(), PluginType)() && w.Ready() == nil }
+
+			must(t, os.WriteFile(joined(), []byte(flannel), 0o600))
+			within(t, "our entry gone", inChain)
+			text := strings.Replace(flannel, "\"portmap\"", "\"bandwidth\"", 1)
+			must(t, os.WriteFile(primary, []byte(text), 0o600))
+			within(t, "the primary rewritten", func() bool {
+				at := joined()
+				if mode == DropIn {
+					return inChain()
+				}
+				return inChain() && inFile(at, "bandwidth")()
+			})
+			moved := filepath.Join(n.ConfDir, "20-flannel.conflist")
+			must(t, os.Rename(primary, moved))
+			within(t, "the primary renamed", func() bool {
+				return mode == DropIn && inChain() || strings.HasPrefix(filepath.Base(joined()), "20-") && inChain()
+			})
+			binary := filepath.Join(n.BinDir, PluginType)
+			must(t, os.Remove(binary))
+			within(t, "the binary gone", func() bool { return IsPlugin(binary) })
+			must(t, os.WriteFile(binary+".new", []byte("#!/bin/sh\n"), 0o755))
+			must(t, os.Rename(binary+".new", binary))
+			within(t, "the binary altered", func() bool { return IsPlugin(binary) })
+			within(t, "said", func() bool { return log.has("repaired the binary", "was=foreign") })
+			if mode != DropIn {
+				within(t, "said", func() bool { return log.has("msg=repaired", "file=", "primary=") })
+			}
+			if got := testutil.ToFloat64(w.repairs.WithLabelValues("binary")); got < 2 {
+				t.Errorf("%v repairs of the binary, want 2", got)
+			}
+		})
+	}
+}
+
+func TestAPrimaryIsWaitedFor(t *testing.T) {
+	n := node(t, Spliced)
+	must(t, os.Remove(n.ConfDir)) // many primaries make it
+	w, log := watch(t, n, t.TempDir())
+	within(t, "said", func() bool { return log.has("waiting for the network plugin") })
+	if err := w.Ready(); !errors.Is(err, ErrNoPrimary) {
+		t.Error("ready without a network:", err)
+	}
+	write(t, n.ConfDir, ".10-flannel", flannel)
+	must(t, os.Rename(filepath.Join(n.ConfDir, ".10-flannel"), filepath.Join(n.ConfDir, "10-flannel.conflist")))
+	within(t, "joined", func() bool { return w.Ready() == nil })
+	<-time.After(200 * time.Millisecond) // in which a hot loop would have looked a thousand times
+	if runs := testutil.ToFloat64(w.runs.WithLabelValues("waiting")); runs > 10 {
+		t.Errorf("%v looks at an empty directory", runs)
+	}
+}
+
+func TestABadConfigChangesNothing(t *testing.T) {
+	n := node(t, Spliced)
+	n.Config = filepath.Join(t.TempDir(), "detour.json")
+	must(t, os.WriteFile(n.Config, []byte(`{"overrides":"deny"}`), 0o600))
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	w, log := watch(t, n, t.TempDir())
+	primary := filepath.Join(n.ConfDir, "10-flannel.conflist")
+	within(t, "joined", func() bool { return w.Ready() == nil })
+	within(t, "its options", inFile(primary, `"overrides":"deny"`))
+	before := tree(t, n.ConfDir)
+	must(t, os.WriteFile(n.Config, []byte(`{"overrides":"sometimes"}`), 0o600))
+	within(t, "not ready", func() bool { return w.Ready() != nil })
+	within(t, "said", func() bool { return log.has("overrides", "sometimes") })
+	if now := tree(t, n.ConfDir); now != before {
+		t.Error(now)
+	}
+	must(t, os.WriteFile(n.Config, []byte(`{"overrides":"allow"}`), 0o600))
+	within(t, "the next good one", func() bool { return w.Ready() == nil && inFile(primary, `"overrides":"allow"`)() })
+}
+
+// TestAFightIsLeftAlone plays Cilium's exclusive mode: each file of ours is renamed at once.
+func TestAFightIsLeftAlone(t *testing.T) {
+	n := node(t, Owned)
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	w, log := watch(t, n, t.TempDir())
+	within(t, "joined", func() bool { return w.Ready() == nil })
+	ours := filepath.Join(n.ConfDir, "10-flannel-detour.conflist")
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && testutil.ToFloat64(w.fights) == 0; <-time.After(2 * time.Millisecond) {
+		_ = os.Rename(ours, ours+".cilium_bak") // not there again yet
+	}
+	if got := testutil.ToFloat64(w.fights); got != 1 {
+		t.Fatalf("%v fights, want 1", got)
+	}
+	if w.Ready() == nil || !log.has("another writer", "cni.exclusive=false") {
+		t.Error("a fight is not named with its way out")
+	}
+	runs := testutil.ToFloat64(w.runs.WithLabelValues("changed"))
+	<-time.After(300 * time.Millisecond) // shorter than the pause
+	if now := testutil.ToFloat64(w.runs.WithLabelValues("changed")); now != runs {
+		t.Error("a fight goes on in a hot loop")
+	}
+}
+
+func TestAPodThatSlippedPastIsNamed(t *testing.T) {
+	n := node(t, Spliced)
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	cache := t.TempDir()
+	w, log := watch(t, n, cache)
+	within(t, "joined", func() bool { return w.Ready() == nil })
+	result := func(pod, chain, annotations string) string {
+		return `{"kind":"cniCacheV1","containerId":"c","config":"` + chain + `","ifName":"eth0","networkName":"cbr0","netns":"/run/netns/x",` +
+			`"cniArgs":[["K8S_POD_NAMESPACE","shop"],["K8S_POD_NAME","` + pod + `"]],"capabilityArgs":{"io.kubernetes.cri.pod-annotations":` + annotations + `}}`
+	}
+	const meshed = `{"detour-cni.dev/redirect":"true"}`
+	write(t, cache, "cbr0-a-eth0", result("slipped", base64(flannel), meshed))
+	write(t, cache, "cbr0-b-eth0", result("redirected", base64(strings.Replace(flannel, "portmap", PluginType, 1)), meshed))
+	write(t, cache, "cbr0-c-eth0", result("plain", base64(flannel), `{}`))
+	within(t, "counted", func() bool { return testutil.ToFloat64(w.slipped) == 1 })
+	if !log.has("without us", "shop/slipped") || log.has("shop/redirected") || log.has("shop/plain") {
+		t.Error("the pod that slipped past is not the one that is named")
+	}
+	must(t, os.Remove(filepath.Join(cache, "cbr0-a-eth0")))
+	within(t, "gone", func() bool { return testutil.ToFloat64(w.slipping) == 0 })
+}
+
+func TestManyAtOnce(t *testing.T) {
+	n := node(t, Spliced)
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			if _, err := n.Install(); err != nil && !strings.Contains(err.Error(), "another detour install is at work") {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if r, err := n.Install(); err != nil || r.Changed() {
+		t.Errorf("%+v %v", r, err)
+	}
+	if got := names(t, filepath.Dir(n.ConfDir)); got != "bin/detour-cni net.d/10-flannel.conflist" {
+		t.Error(got)
+	}
+}
