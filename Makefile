@@ -5,6 +5,8 @@
 BIN      := bin
 GO       ?= go
 FUZZTIME ?= 1m
+# Of the chart, so that the default manifest finds the image.
+VERSION  ?= $(shell sed -n 's/^appVersion: "\(.*\)"/\1/p' deploy/chart/detour/Chart.yaml)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -27,6 +29,16 @@ help: ## List the targets
 build: ## Build every program under cmd/ into bin/, static and stripped
 	@$(if $(wildcard cmd/*),$(GOBUILD) $(addprefix ./,$(wildcard cmd/*)))
 	@$(if $(wildcard cmd/*),ls -l $(addprefix $(BIN)/,$(notdir $(wildcard cmd/*))) | awk '{print $$NF " " int($$5/1e5)/10 " MB"}')
+
+.PHONY: image
+image: ## The container image for amd64 and arm64, without a daemon: bin/detour-image.tar
+	@for arch in amd64 arm64; do CGO_ENABLED=0 GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.buildVersion=$(VERSION)" -o $(BIN)/image/$$arch/ ./cmd/detour ./cmd/detour-cni || exit 1; done
+	@$(GO) -C deploy/image run . -version $(VERSION) -tag detour-cni/detour:$(VERSION) -o $(CURDIR)/$(BIN)/detour-image.tar amd64=$(CURDIR)/$(BIN)/image/amd64 arm64=$(CURDIR)/$(BIN)/image/arm64
+	@ls -l $(BIN)/detour-image.tar | awk '{print $$NF " " int($$5/1e5)/10 " MB"}'
+
+.PHONY: manifests
+manifests: ## What is made from the chart: deploy/manifests, deploy/kustomize
+	@$(GO) -C deploy/generate run . ..
 
 .PHONY: clean
 clean: ## Remove bin/
@@ -83,6 +95,14 @@ test-script: deps build ## The built plugin through cnitool, as a runtime calls 
 .PHONY: test-mutation
 test-mutation: deps ## Remove each rule in turn: some packet must notice (root)
 	@DETOUR_MUTATION=1 hack/gotest.sh --kernel mutation -run Mutation ./redirect/...
+
+.PHONY: test-deploy
+test-deploy: ## The chart in many combinations, and what is made from it: current, and the same
+	@$(GO) -C deploy/generate test ./...
+
+.PHONY: e2e
+e2e: deps ## A real Kubernetes node, with both flavours of containerd (root; 11 minutes to build the first time)
+	@e2e/run.sh
 
 .PHONY: fuzz fuzz-short
 fuzz: ## Run every fuzz target for FUZZTIME (1m)

@@ -1,0 +1,274 @@
+// Command generate writes from the Helm chart what those need who do not use Helm:
+// deploy/manifests, and in deploy/kustomize an overlay of it for each file of
+// deploy/platforms. Its test fails when they are not current.
+//
+//	go -C deploy/generate run . ..
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	release   = "detour"
+	namespace = "detour-system"
+)
+
+func main() {
+	files, err := generate(os.Args[1])
+	if err == nil {
+		err = write(os.Args[1], files)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "generate:", err)
+		os.Exit(1)
+	}
+}
+
+// write replaces the generated folders.
+func write(deploy string, files map[string][]byte) error {
+	for _, folder := range []string{"manifests", "kustomize"} {
+		if err := os.RemoveAll(filepath.Join(deploy, folder)); err != nil {
+			return err
+		}
+	}
+	for name, text := range files {
+		path := filepath.Join(deploy, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// An object is a Kubernetes object as YAML has it.
+type object = map[string]any
+
+// render is `helm template` with values, without the hooks: they are helm's.
+func render(deploy string, values object) ([]object, error) {
+	c, err := loader.Load(filepath.Join(deploy, "chart", "detour"))
+	if err != nil {
+		return nil, err
+	}
+	options := chartutil.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: true}
+	all, err := chartutil.ToRenderValues(c, values, options, chartutil.DefaultCapabilities)
+	if err != nil {
+		return nil, err
+	}
+	texts, err := engine.Render(c, all)
+	if err != nil {
+		return nil, err
+	}
+	var objects []object
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		if filepath.Ext(name) != ".yaml" {
+			continue
+		}
+		for doc := range strings.SplitSeq("\n"+texts[name], "\n---") {
+			var o object
+			if err := yaml.UnmarshalStrict([]byte(doc), &o); err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			if len(o) > 0 && !isHook(o) {
+				objects = append(objects, o)
+			}
+		}
+	}
+	return objects, nil
+}
+
+func isHook(o object) bool {
+	meta, _ := o["metadata"].(object)
+	annotations, _ := meta["annotations"].(object)
+	return annotations["helm.sh/hook"] != nil
+}
+
+const head = "# Made from the chart by `make manifests`: change that, not this.\n"
+
+// namespaceText is detour's own. hostNetwork and hostPath are what Pod Security
+// `privileged` is needed for; no container has a privilege.
+const namespaceText = `apiVersion: v1
+kind: Namespace
+metadata:
+  name: ` + namespace + `
+  labels:
+    pod-security.kubernetes.io/enforce: privileged
+    pod-security.kubernetes.io/warn: privileged
+`
+
+// scc lets the DaemonSet's pods run on OpenShift, and nothing else of the namespace's.
+const scc = head + `apiVersion: security.openshift.io/v1
+kind: SecurityContextConstraints
+metadata: {name: detour}
+allowHostDirVolumePlugin: true
+allowHostNetwork: true
+allowHostPorts: true
+allowHostIPC: false
+allowHostPID: false
+allowPrivilegedContainer: false
+allowPrivilegeEscalation: false
+allowedCapabilities: []
+requiredDropCapabilities: [ALL]
+readOnlyRootFilesystem: true
+runAsUser: {type: RunAsAny}
+seLinuxContext: {type: RunAsAny}
+fsGroup: {type: RunAsAny}
+supplementalGroups: {type: RunAsAny}
+seccompProfiles: [runtime/default]
+volumes: [configMap, hostPath]
+users: ["system:serviceaccount:` + namespace + `:default"]
+`
+
+// generate gives each file by its name under deploy/.
+func generate(deploy string) (map[string][]byte, error) {
+	base, err := render(deploy, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range base {
+		o["metadata"].(object)["namespace"] = namespace
+		unhelm(o)
+	}
+	manifest := []byte(head + namespaceText)
+	for _, o := range base {
+		text, err := yaml.Marshal(o)
+		if err != nil {
+			return nil, err
+		}
+		manifest = append(append(manifest, "---\n"...), text...)
+	}
+	files := map[string][]byte{
+		"manifests/detour.yaml":        manifest,
+		"manifests/kustomization.yaml": []byte(head + "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [detour.yaml]\n"),
+	}
+	platforms, err := filepath.Glob(filepath.Join(deploy, "platforms", "*.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range platforms {
+		name := strings.TrimSuffix(filepath.Base(path), ".yaml")
+		text, err := overlay(deploy, path, base)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if name == "openshift" {
+			files["kustomize/openshift/scc.yaml"] = []byte(scc)
+			text = bytes.Replace(text, []byte("- ../../manifests\n"), []byte("- ../../manifests\n- scc.yaml\n"), 1)
+		}
+		files["kustomize/"+name+"/kustomization.yaml"] = text
+	}
+	return files, nil
+}
+
+// unhelm takes away what would tell helm that the object is its own.
+func unhelm(o any) {
+	switch o := o.(type) {
+	case object:
+		if o["app.kubernetes.io/managed-by"] == "Helm" {
+			delete(o, "app.kubernetes.io/managed-by")
+		}
+		for _, v := range o {
+			unhelm(v)
+		}
+	case []any:
+		for _, v := range o {
+			unhelm(v)
+		}
+	}
+}
+
+// A patch is one operation of RFC 6902.
+type patch struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value,omitempty"`
+}
+
+// overlay is the kustomization that makes the platform's objects of the default ones.
+func overlay(deploy, path string, base []object) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var values object
+	if err := yaml.UnmarshalStrict(text, &values); err != nil {
+		return nil, err
+	}
+	objects, err := render(deploy, values)
+	if err != nil {
+		return nil, err
+	}
+	if len(objects) != len(base) {
+		return nil, fmt.Errorf("%d objects (want the %d of the default)", len(objects), len(base))
+	}
+	k := object{"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": []string{"../../manifests"}}
+	var patches []object
+	for i, o := range objects {
+		o["metadata"].(object)["namespace"] = namespace
+		unhelm(o)
+		ops := diff("", base[i], o)
+		if len(ops) == 0 {
+			continue
+		}
+		text, err := yaml.Marshal(ops)
+		if err != nil {
+			return nil, err
+		}
+		target := object{"kind": o["kind"], "name": o["metadata"].(object)["name"]}
+		patches = append(patches, object{"target": target, "patch": string(text)})
+	}
+	if len(patches) > 0 {
+		k["patches"] = patches
+	}
+	out, err := yaml.Marshal(k)
+	comment, _, _ := strings.Cut(string(text), "poolDefaults")
+	return append([]byte(head+comment), out...), err
+}
+
+// diff gives the operations that make b of a. A list of another length is replaced whole.
+func diff(at string, a, b any) (ops []patch) {
+	ma, isA := a.(object)
+	mb, isB := b.(object)
+	if isA && isB {
+		for _, key := range slices.Sorted(maps.Keys(ma)) {
+			p := at + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+			if v, ok := mb[key]; ok {
+				ops = append(ops, diff(p, ma[key], v)...)
+			} else {
+				ops = append(ops, patch{Op: "remove", Path: p})
+			}
+		}
+		for _, key := range slices.Sorted(maps.Keys(mb)) {
+			if _, ok := ma[key]; !ok {
+				ops = append(ops, patch{Op: "add", Path: at + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key), Value: mb[key]})
+			}
+		}
+		return ops
+	}
+	la, isA := a.([]any)
+	lb, isB := b.([]any)
+	if isA && isB && len(la) == len(lb) {
+		for i := range la {
+			ops = append(ops, diff(fmt.Sprintf("%s/%d", at, i), la[i], lb[i])...)
+		}
+		return ops
+	}
+	if fmt.Sprint(a) != fmt.Sprint(b) {
+		ops = append(ops, patch{Op: "replace", Path: at, Value: b})
+	}
+	return ops
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/lint"
+	"helm.sh/helm/v3/pkg/lint/support"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+)
+
+const deploy = ".."
+
+func TestWhatIsGeneratedIsCurrent(t *testing.T) {
+	files, err := generate(deploy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range files {
+		if have, err := os.ReadFile(filepath.Join(deploy, name)); err != nil || string(have) != string(want) {
+			t.Errorf("deploy/%s is not what the chart says: make manifests (%v)", name, err)
+		}
+	}
+	for _, pattern := range []string{"manifests/*", "kustomize/*/*"} {
+		there, _ := filepath.Glob(filepath.Join(deploy, pattern)) // a constant pattern
+		for _, path := range there {
+			if name := strings.TrimPrefix(path, deploy+"/"); files[name] == nil {
+				t.Errorf("deploy/%s comes from nowhere: make manifests", name)
+			}
+		}
+	}
+}
+
+func TestLint(t *testing.T) {
+	for _, m := range lint.All(filepath.Join(deploy, "chart", "detour"), nil, namespace, true).Messages {
+		if m.Severity > support.InfoSev {
+			t.Error(m)
+		}
+	}
+}
+
+// combinations are sets of values, each over the one before it in every way that matters.
+func combinations() (all []object) {
+	for _, taint := range []bool{false, true} {
+		for _, hook := range []bool{false, true} {
+			for _, monitor := range []bool{false, true} {
+				for _, bind := range []string{"127.0.0.1:9464", "0.0.0.0:9000", "[::1]:9464"} {
+					for _, pools := range [][]any{nil, {object{"name": "default"}, object{"name": "old", "mode": "splice", "nodeSelector": object{"pool": "old"}, "confDir": "/x/net.d", "runtime": "containerd://1.6.0"}}} {
+						v := object{
+							"startupTaint": object{"enabled": taint}, "uninstall": object{"hook": hook},
+							"metrics": object{"bind": bind, "podMonitor": object{"enabled": monitor}, "prometheusRule": object{"enabled": monitor}},
+							"image":   object{"registry": "r.example:5000", "digest": "sha256:" + strings.Repeat("0", 64), "pullSecrets": []any{object{"name": "s"}}},
+						}
+						if pools != nil {
+							v["pools"] = pools
+						}
+						all = append(all, v)
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+// TestEveryCombinationKeepsWhatIsPromised renders the chart in many ways and looks at what must
+// hold in each: no token and no right for what runs on the nodes, no capability, no surge.
+func TestEveryCombinationKeepsWhatIsPromised(t *testing.T) {
+	for i, values := range append(combinations(), nil) {
+		objects, err := render(deploy, values)
+		if err != nil {
+			t.Fatalf("%d %v: %v", i, values, err)
+		}
+		nodes := 0
+		for _, o := range objects {
+			text, err := yaml.Marshal(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o["kind"] != "DaemonSet" || !strings.Contains(string(text), "component: node") {
+				if taint, _ := values["startupTaint"].(object); o["kind"] == "ClusterRole" && taint["enabled"] != true {
+					t.Errorf("%v: a right that nobody asked for:\n%s", values, text)
+				}
+				continue
+			}
+			nodes++
+			for _, want := range []string{"automountServiceAccountToken: false", "readOnlyRootFilesystem: true", "- ALL", "type: RuntimeDefault", "maxSurge: 0", "operator: Exists", "hostNetwork: true", "path: /readyz"} {
+				if !strings.Contains(string(text), want) {
+					t.Errorf("%v: no %q in\n%s", values, want, text)
+				}
+			}
+			for _, never := range []string{"privileged", "serviceAccountName", "add:"} {
+				if strings.Contains(string(text), never) {
+					t.Errorf("%v: %q in\n%s", values, never, text)
+				}
+			}
+			if image, _ := values["image"].(object); image != nil && !strings.Contains(string(text), fmt.Sprintf("image: r.example:5000/detour-cni/detour@%s", image["digest"])) {
+				t.Errorf("%v: another image in\n%s", values, text)
+			}
+		}
+		want := 1
+		if pools, ok := values["pools"].([]any); ok {
+			want = len(pools)
+		}
+		if nodes != want {
+			t.Errorf("%v: %d DaemonSets, want %d", values, nodes, want)
+		}
+	}
+}
+
+func TestTheSchemaRefusesByName(t *testing.T) {
+	for _, tc := range []struct {
+		values object
+		words  string
+	}{
+		{object{"mode": "splice"}, "mode"},
+		{object{"poolDefaults": object{"mode": "sometimes"}}, "mode"},
+		{object{"poolDefaults": object{"confDir": "relative"}}, "confDir"},
+		{object{"image": object{"digest": "latest"}}, "digest"},
+	} {
+		if _, err := render(deploy, tc.values); err == nil || !strings.Contains(err.Error(), tc.words) {
+			t.Errorf("%v: %v, want an error with %q", tc.values, err, tc.words)
+		}
+	}
+}
+
+// TestOverlaysGiveWhatThePlatformWants builds each overlay as `kubectl apply -k` does, and
+// compares with the chart under the platform's values.
+func TestOverlaysGiveWhatThePlatformWants(t *testing.T) {
+	platforms, err := filepath.Glob(filepath.Join(deploy, "platforms", "*.yaml"))
+	if err != nil || len(platforms) < 14 {
+		t.Fatalf("%d platforms, want 14: %v", len(platforms), err)
+	}
+	for _, path := range platforms {
+		name := strings.TrimSuffix(filepath.Base(path), ".yaml")
+		built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(deploy, "kustomize", name))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var values object
+		if err := yaml.UnmarshalStrict(text, &values); err != nil {
+			t.Fatal(err)
+		}
+		want, err := render(deploy, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range want {
+			o["metadata"].(object)["namespace"] = namespace
+			unhelm(o)
+			found := false
+			for _, r := range built.Resources() {
+				m, err := r.Map()
+				found = found || err == nil && r.GetKind() == o["kind"] && len(diff("", m, o)) == 0
+			}
+			if !found {
+				t.Errorf("%s: the overlay does not give the %s that the chart does", name, o["kind"])
+			}
+		}
+	}
+}
