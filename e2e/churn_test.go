@@ -25,7 +25,7 @@ type churn struct {
 	mu       sync.Mutex
 	looked   map[string]bool // sandboxes, by uid and address
 	suspects map[string]time.Time
-	bypassed []string        // started without a redirect
+	bypassed []string // started without a redirect
 }
 
 // startChurn makes the Deployment and the watcher; they end with the test.

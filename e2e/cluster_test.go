@@ -128,7 +128,7 @@ func running(t *testing.T, namespace, name string) *corev1.Pod {
 		}
 		for _, c := range pod.Status.ContainerStatuses {
 			if c.State.Running == nil {
-				return fmt.Errorf("%s: %s: %s", pod.Status.Phase, c.Name, c.State.String())
+				return fmt.Errorf("%s: %s: %s: %s", pod.Status.Phase, c.Name, c.State.String(), events(pod))
 			}
 		}
 		if pod.Status.Phase != corev1.PodRunning {

@@ -5,11 +5,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-e2e/parts/build.sh
+parts=${DETOUR_E2E_PARTS:-/var/cache/detour-e2e}
+e2e/parts/build.sh "$parts"
 e2e/build.sh
-go -C e2e test -c -o "$PWD/bin/e2e/e2e.test" . # compiled while there still is a network
 cd e2e
 for flavour in containerd-2 containerd-1.6; do
 	echo "== $flavour"
-	DETOUR_E2E=1 go test -count=1 . -flavour "$flavour" "$@"
+	DETOUR_E2E=1 go test -count=1 . -parts "$parts" -flavour "$flavour" "$@"
 done

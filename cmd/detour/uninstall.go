@@ -62,15 +62,16 @@ of that time has gone. What has to stay is said, and the exit code is 1.`,
 	return c
 }
 
-// leaveAndStay uninstalls as a pod of a DaemonSet does: it is ready when the entry is out
-// of the chain, takes the binary away when nothing needs it, and idles.
+// leaveAndStay uninstalls as a pod of a DaemonSet does, and idles. It is ready when nothing is
+// left to do: whoever waits for that ends this process, and the binary would stay. Where it has to
+// wait for pods of that time, which may take days, it is ready after grace, with the entry out.
 func leaveAndStay(c *cobra.Command, node install.Node, grace time.Duration, cache, listen string) error {
 	ctx, stop := context.WithCancelCause(c.Context())
 	defer stop(nil)
 	var out atomic.Bool
 	closeServer, err := serve(listen, func() error {
 		if !out.Load() {
-			return errors.New("the entry is still in the chain")
+			return errors.New("still leaving")
 		}
 		return nil
 	}, prometheus.NewRegistry(), stop)
@@ -84,11 +85,12 @@ func leaveAndStay(c *cobra.Command, node install.Node, grace time.Duration, cach
 		return err
 	}
 	sayFarewell(c, farewell)
-	out.Store(true)
-	farewell, err = node.Uninstall(ctx, grace, cache)
-	if err != nil {
+	late := time.AfterFunc(grace+time.Second, func() { out.Store(true) })
+	defer late.Stop()
+	if farewell, err = node.Uninstall(ctx, grace, cache); err != nil {
 		return err
 	}
+	out.Store(true)
 	sayFarewell(c, farewell)
 	<-ctx.Done()
 	return nil

@@ -94,7 +94,8 @@ func (n *Node) Import(archive string) error {
 }
 
 // Netns gives the network namespace of a pod's sandbox with an address, from the runtime's
-// result cache: a pod whose sandbox is made anew has two there for a moment.
+// result cache: a pod whose sandbox is made anew has two there for a moment. Without an
+// address it is any of them.
 func Netns(namespace, pod, ip string) (string, error) {
 	files, err := filepath.Glob(Cache + "/*-eth0")
 	if err != nil {
@@ -105,8 +106,11 @@ func Netns(namespace, pod, ip string) (string, error) {
 		if err != nil {
 			continue // gone meanwhile
 		}
-		if s := string(text); strings.Contains(s, `["K8S_POD_NAMESPACE","`+namespace+`"]`) && strings.Contains(s, `["K8S_POD_NAME","`+pod+`"]`) && strings.Contains(s, `"`+ip+`/`) {
-			_, rest, _ := strings.Cut(s, `"netns":"`)
+		if s := string(text); strings.Contains(s, `["K8S_POD_NAMESPACE","`+namespace+`"]`) && strings.Contains(s, `["K8S_POD_NAME","`+pod+`"]`) && (ip == "" || strings.Contains(s, `"`+ip+`/`)) {
+			_, rest, found := strings.Cut(s, `"netns":"`)
+			if !found { // the libcni of containerd 1.6 keeps it in the result only
+				_, rest, _ = strings.Cut(s, `"sandbox":"`)
+			}
 			netns, _, _ := strings.Cut(rest, `"`)
 			return netns, nil
 		}

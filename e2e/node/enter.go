@@ -172,6 +172,14 @@ func makeRoot() error {
 // coverSysctls puts files with the wanted values over sysctls that the kubelet would write:
 // they are the host's, whatever the namespace.
 func coverSysctls() error {
+	// A proc with something over it lets no user namespace mount one of its own, unless there is
+	// a whole one beside it (the kernel's mount_too_revealing): pods with hostUsers: false.
+	if err := os.MkdirAll("/mnt/proc", 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("proc", "/mnt/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("a second proc: %w", err)
+	}
 	if err := os.MkdirAll("/run/sysctl", 0o755); err != nil {
 		return err
 	}

@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/detour-cni/detour/e2e/node"
+)
+
+// modes are those that the node's runtime has.
+func modes() []string {
+	if *flavour == "containerd-2" {
+		return []string{"drop-in", "owned", "splice"}
+	}
+	return []string{"owned", "splice"}
+}
+
+// 5. The primary's own list is rewritten, renamed, removed and brought back while pods come
+// and go. In drop-in and owned mode no pod slips past; in splice mode each one is counted.
+func TestForeignWritersLoseNoPod(t *testing.T) {
+	for _, mode := range modes() {
+		t.Run(mode, func(t *testing.T) {
+			install(t, "poolDefaults.mode="+mode)
+			before := metric(t, "detour_slipped_pods_total")
+			c := startChurn(t, "foreign-"+mode, 5)
+			stop := make(chan struct{})
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				disturb(t, stop)
+			}()
+			for range 3 {
+				c.scale(t, 25)
+				c.lookedAtAll(t)
+				c.scale(t, 5)
+			}
+			close(stop)
+			<-stopped
+			c.scale(t, 10)
+			c.lookedAtAll(t)
+			looked, bypassed := c.verdict()
+			counted := metric(t, "detour_slipped_pods_total") - before
+			t.Logf("%d pods looked at, %d without a redirect, %v counted", looked, len(bypassed), counted)
+			switch {
+			case mode != "splice" && len(bypassed) > 0:
+				t.Errorf("without a redirect: %v", bypassed)
+			case float64(len(bypassed)) > counted:
+				t.Errorf("%v slipped past, and the metric says %v", bypassed, counted)
+			}
+			ready(t)
+		})
+	}
+}
+
+// disturb is another writer: once a second it does what primaries do to their file.
+func disturb(t *testing.T, stop <-chan struct{}) {
+	moved := filepath.Join(node.ConfDir, "20-bridge.conflist")
+	rewrite := func() error { return os.WriteFile(primaryFile, []byte(primary), 0o600) }
+	steps := []func() error{
+		rewrite,
+		func() error { return os.Rename(primaryFile, moved) },
+		func() error { return os.Rename(moved, primaryFile) },
+		func() error { return os.Remove(primaryFile) },
+		rewrite,
+		func() error {
+			temp := filepath.Join(node.ConfDir, ".10-bridge.tmp")
+			if err := os.WriteFile(temp, []byte(primary), 0o600); err != nil {
+				return err
+			}
+			return os.Rename(temp, primaryFile)
+		},
+	}
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			if i%len(steps) == 0 || i%len(steps) == 1 || i%len(steps) == 5 || i%len(steps) == 3 {
+				return // the file is there, under its name
+			}
+		case <-time.After(time.Second):
+		}
+		if err := steps[i%len(steps)](); err != nil {
+			t.Error(err)
+			return
+		}
+	}
+}
+
+// metric reads one of the installer's.
+func metric(t *testing.T, name string) (value float64) {
+	t.Helper()
+	until(t, 10*time.Second, "metrics", func() error {
+		r, err := http.Get("http://127.0.0.1:9464/metrics")
+		if err != nil {
+			return err
+		}
+		defer r.Body.Close()
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			return err
+		}
+		m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(text)
+		if m == nil {
+			t.Fatalf("no %s in %s", name, text)
+		}
+		value, err = strconv.ParseFloat(string(m[1]), 64)
+		return err
+	})
+	return value
+}
