@@ -121,10 +121,22 @@ func joinedText(p *Plan, d Dir, primary File, e Entry) ([]byte, error) {
 		p.Joined = primary.Path
 		return Splice(*primary.List, e.Text)
 	case Owned:
-		p.Joined = ownedPath(primary)
+		p.Joined = d.ownedPath(primary)
 		return ownedText(primary, e)
 	}
 	panic("install: mode " + string(p.Mode))
+}
+
+// ownedPath is where the owned list goes. One that is there and sorts first stays under its name
+// when the primary is renamed: it may be renamed back, and then would be the first again
+// until we have looked.
+func (d Dir) ownedPath(primary File) string {
+	for _, f := range d.Files { // sorted
+		if f.IsOwned() && f.Path < primary.Path {
+			return f.Path
+		}
+	}
+	return ownedPath(primary)
 }
 
 func ownedPath(primary File) string {

@@ -170,3 +170,30 @@ func TestOnlyWhatWeMadeIsOwned(t *testing.T) {
 		t.Error(at)
 	}
 }
+
+// TestAnOwnedListStaysFirst renames the primary to and fro: there is no moment in which its own
+// list is the first.
+func TestAnOwnedListStaysFirst(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "10-flannel.conflist", flannel)
+	w := Want{Mode: Owned, Entry: entry(t, "")}
+	converge(t, dir, w)
+	for _, move := range [][2]string{{"10-flannel.conflist", "20-flannel.conflist"}, {"20-flannel.conflist", "10-flannel.conflist"}} {
+		if err := os.Rename(filepath.Join(dir, move[0]), filepath.Join(dir, move[1])); err != nil {
+			t.Fatal(err)
+		}
+		if p := converge(t, dir, w); len(p.Steps) > 0 {
+			t.Errorf("%v: %s is %s", move, p.Steps[0].Path, p.Steps[0].What())
+		}
+	}
+	if got := names(t, dir); got != "10-flannel-detour.conflist 10-flannel.conflist" {
+		t.Error(got)
+	}
+	if err := os.Rename(filepath.Join(dir, "10-flannel.conflist"), filepath.Join(dir, "05-flannel.conflist")); err != nil {
+		t.Fatal(err)
+	}
+	converge(t, dir, w)
+	if got := names(t, dir); got != "05-flannel-detour.conflist 05-flannel.conflist" {
+		t.Error(got)
+	}
+}

@@ -113,7 +113,8 @@ func TestWhatSomebodyUndoesIsPutRight(t *testing.T) {
 			moved := filepath.Join(n.ConfDir, "20-flannel.conflist")
 			must(t, os.Rename(primary, moved))
 			within(t, "the primary renamed", func() bool {
-				return mode == DropIn && inChain() || strings.HasPrefix(filepath.Base(joined()), "20-") && inChain()
+				at := filepath.Base(joined())
+				return inChain() && (mode == DropIn || mode == Owned && at == "10-flannel-detour.conflist" || at == "20-flannel.conflist")
 			})
 			binary := filepath.Join(n.BinDir, PluginType)
 			must(t, os.Remove(binary))
