@@ -1,0 +1,49 @@
+package docs_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestInstallNamesWhatTheCodeHas: each metric of the code is in install.md and each one there is
+// in the code; so are the messages that troubleshooting starts from.
+func TestInstallNamesWhatTheCodeHas(t *testing.T) {
+	page := read(t, "install.md")
+	code := read(t, "../install/metrics.go")
+	metric := regexp.MustCompile(`\bdetour_[a-z_]+\b`)
+	inCode := map[string]bool{}
+	for _, m := range metric.FindAllString(code, -1) {
+		inCode[m] = true
+		if !strings.Contains(page, "`"+m+"`") {
+			t.Errorf("install.md does not have %s", m)
+		}
+	}
+	for _, m := range metric.FindAllString(page, -1) {
+		if !inCode[m] {
+			t.Errorf("install.md has %s, which no code has", m)
+		}
+	}
+	var all strings.Builder
+	for _, pattern := range []string{"../install/*.go", "../plugin/*.go", "../redirect/*/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(text)
+		}
+	}
+	for _, words := range []string{"the runtime handed over no annotations", "waiting for the network plugin", "first network configuration is broken",
+		"another writer undoes every repair", "hands over no pod annotations", "is in the chain as well", "in which iptables cannot match owners"} {
+		if !strings.Contains(page, words) || !strings.Contains(all.String(), words) {
+			t.Errorf("%q: in the page %v, in the code %v", words, strings.Contains(page, words), strings.Contains(all.String(), words))
+		}
+	}
+}
