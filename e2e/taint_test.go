@@ -1,0 +1,88 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	authv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/detour-cni/detour/e2e/node"
+)
+
+const taintKey = "startup-taint.cluster-autoscaler.kubernetes.io/detour"
+
+// taint gives the node a taint more.
+func taint(t *testing.T, key string) {
+	t.Helper()
+	until(t, 10*time.Second, "taint "+key, func() error {
+		n, err := knode.Client.CoreV1().Nodes().Get(t.Context(), node.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: key, Effect: corev1.TaintEffectNoSchedule})
+		_, err = knode.Client.CoreV1().Nodes().Update(t.Context(), n, metav1.UpdateOptions{})
+		return err
+	})
+}
+
+func tainted(t *testing.T, key string) bool {
+	t.Helper()
+	n, err := knode.Client.CoreV1().Nodes().Get(t.Context(), node.Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(n.Spec.Taints, func(x corev1.Taint) bool { return x.Key == key })
+}
+
+// The startup taint goes when detour is ready; whoever removes it may do nothing else.
+func TestTheStartupTaint(t *testing.T) {
+	apiFromNode(t)
+	taint(t, taintKey)
+	install(t, "startupTaint.enabled=true")
+	until(t, 40*time.Second, "the taint gone", func() error {
+		if tainted(t, taintKey) {
+			return fmt.Errorf("still there")
+		}
+		return nil
+	})
+
+	pods, err := knode.Client.CoreV1().Pods(system).List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=untaint"})
+	if err != nil || len(pods.Items) != 1 {
+		t.Fatalf("%v: %d pods", err, len(pods.Items))
+	}
+	request := &authv1.TokenRequest{Spec: authv1.TokenRequestSpec{BoundObjectRef: &authv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pods.Items[0].Name, UID: pods.Items[0].UID}}}
+	token, err := knode.Client.CoreV1().ServiceAccounts(system).CreateToken(t.Context(), "detour-untaint", request, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	its, err := kubernetes.NewForConfig(&rest.Config{Host: knode.Config.Host, BearerToken: token.Status.Token, TLSClientConfig: knode.Config.TLSClientConfig})
+	if err != nil {
+		t.Fatal(err)
+	}
+	taint(t, "somebody.else/taint")
+	t.Cleanup(func() {
+		_, _ = knode.Client.CoreV1().Nodes().Patch(context.Background(), node.Name, "application/merge-patch+json", []byte(`{"spec":{"taints":null}}`), metav1.PatchOptions{})
+	})
+	for what, patch := range map[string]string{
+		"a label":               `{"metadata":{"labels":{"x":"y"}}}`,
+		"an annotation":         `{"metadata":{"annotations":{"x":"y"}}}`,
+		"cordon":                `{"spec":{"unschedulable":true}}`,
+		"somebody else's taint": `{"spec":{"taints":null}}`,
+		"one taint more":        `{"spec":{"taints":[{"key":"somebody.else/taint","effect":"NoSchedule"},{"key":"x","effect":"NoSchedule"}]}}`,
+	} {
+		if _, err := its.CoreV1().Nodes().Patch(t.Context(), node.Name, "application/merge-patch+json", []byte(patch), metav1.PatchOptions{}); err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
+			t.Errorf("%s: %v, want it denied by the policy", what, err)
+		}
+	}
+	if _, err := its.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{}); err == nil {
+		t.Error("its token lists pods")
+	}
+}
