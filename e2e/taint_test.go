@@ -47,7 +47,12 @@ func TestTheStartupTaint(t *testing.T) {
 	apiFromNode(t)
 	taint(t, taintKey)
 	install(t, "startupTaint.enabled=true")
-	until(t, 40*time.Second, "the taint gone", func() error {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(logs("app.kubernetes.io/component=untaint"))
+		}
+	})
+	until(t, 25*time.Second, "the taint gone", func() error {
 		if tainted(t, taintKey) {
 			return fmt.Errorf("still there")
 		}
@@ -85,4 +90,18 @@ func TestTheStartupTaint(t *testing.T) {
 	if _, err := its.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{}); err == nil {
 		t.Error("its token lists pods")
 	}
+}
+
+// logs are what our pods with a label say, for a test that failed.
+func logs(selector string) string {
+	pods, err := knode.Client.CoreV1().Pods(system).List(context.Background(), metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return err.Error()
+	}
+	var all strings.Builder
+	for _, p := range pods.Items {
+		text, err := knode.Client.CoreV1().Pods(system).GetLogs(p.Name, &corev1.PodLogOptions{}).DoRaw(context.Background())
+		fmt.Fprintf(&all, "%s %s: %s %v\n%s\n", p.Name, p.Status.Phase, text, err, events(&p))
+	}
+	return all.String()
 }
