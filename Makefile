@@ -21,7 +21,7 @@ TESTTOOLS  = github.com/containernetworking/cni/cnitool \
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z][a-zA-Z\/-]*:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9A-Z\/-]*:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Build
 
@@ -70,7 +70,7 @@ bin/sing-box: tools/sing-box/go.mod tools/sing-box/main.go ## Build sing-box, a 
 ##@ Test
 
 .PHONY: test
-test: ## Everything that CI runs, stage by stage, installing what it needs
+test: ## What CI runs, stage by stage, installing what it needs (CI adds test-deploy)
 	@hack/test.sh
 
 .PHONY: check

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -11,8 +10,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/detour-cni/detour/e2e/node"
 )
 
 // A churn is a Deployment of meshed pods that goes up and down, and a watcher that looks
@@ -83,20 +80,16 @@ func (c *churn) look(p corev1.Pod) {
 	if c.looked[key] {
 		return
 	}
-	netns, err := node.Netns(p.Namespace, p.Name, p.Status.PodIP)
+	found, err := tablesOf(p.Namespace, p.Name, p.Status.PodIP)
 	if err != nil {
 		return // deleted meanwhile, or its cache file is not whole yet: the next look
 	}
-	out, err := exec.Command("nsenter", "--net="+netns, "nft", "list", "tables").CombinedOutput()
-	if err != nil {
-		return // deleted meanwhile
-	}
-	if string(out) != "table inet detour\n" && !c.lasts(key) {
+	if found != ours && !c.lasts(key) {
 		return
 	}
 	c.looked[key] = true
-	if string(out) != "table inet detour\n" {
-		c.bypassed = append(c.bypassed, fmt.Sprintf("%s: %q", p.Name, out))
+	if found != ours {
+		c.bypassed = append(c.bypassed, fmt.Sprintf("%s: %q", p.Name, found))
 	}
 }
 

@@ -20,20 +20,26 @@ import (
 )
 
 // tables are what nft finds in a running pod's network namespace.
-func tables(t *testing.T, pod *corev1.Pod) string {
+func tables(t *testing.T, pod *corev1.Pod) (found string) {
 	t.Helper()
-	var out []byte
-	until(t, 10*time.Second, "network namespace of "+pod.Name, func() error {
-		netns, err := node.Netns(pod.Namespace, pod.Name, pod.Status.PodIP)
-		if err != nil {
-			return err
-		}
-		if out, err = exec.Command("nsenter", "--net="+netns, "nft", "list", "tables").CombinedOutput(); err != nil {
-			err = fmt.Errorf("%w: %s", err, out)
-		}
+	until(t, 10*time.Second, "network namespace of "+pod.Name, func() (err error) {
+		found, err = tablesOf(pod.Namespace, pod.Name, pod.Status.PodIP)
 		return err
 	})
-	return strings.TrimSpace(string(out))
+	return found
+}
+
+// tablesOf looks once; without an address into any sandbox of that pod.
+func tablesOf(namespace, pod, ip string) (string, error) {
+	netns, err := node.Netns(namespace, pod, ip)
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command("nsenter", "--net="+netns, "nft", "list", "tables").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 const ours = "table inet detour"
@@ -162,13 +168,9 @@ func TestWithoutAnAPIServer(t *testing.T) {
 	t.Cleanup(restart)
 	static(t, meshed(t, "kinds", "alone"))
 	until(t, 30*time.Second, "a pod without an API server", func() error {
-		netns, err := node.Netns("kinds", "alone-"+node.Name, "")
-		if err != nil {
-			return err
-		}
-		out, err := exec.Command("nsenter", "--net="+netns, "nft", "list", "tables").CombinedOutput()
-		if err == nil && strings.TrimSpace(string(out)) != ours {
-			err = fmt.Errorf("tables: %q", out)
+		got, err := tablesOf("kinds", "alone-"+node.Name, "")
+		if err == nil && got != ours {
+			err = fmt.Errorf("tables: %q", got)
 		}
 		return err
 	})

@@ -52,8 +52,10 @@ func (f File) Base() string { return filepath.Base(f.Path) }
 // 10-detour.conflist, a number and us, is an administrator's own and no copy of a primary.
 func (f File) IsOwned() bool {
 	stem, ok := strings.CutSuffix(f.Base(), ownedSuffix)
-	return ok && strings.Trim(stem, "0123456789") != ""
+	return ok && !isNumber(stem)
 }
+
+func isNumber(stem string) bool { return strings.Trim(stem, "0123456789") == "" }
 
 // Plugins are the chain's plugins by name; nil if the file is broken.
 func (f File) Plugins() []string {

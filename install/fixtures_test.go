@@ -3,13 +3,13 @@ package install
 import (
 	"bytes"
 	"context"
-	encoding "encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -313,7 +313,7 @@ func loaded(t *testing.T, dir string, mode Mode) {
 	if mode == Owned && len(files) < 2 {
 		t.Fatalf("%v: no list of our own", files)
 	}
-	list, err := libcni.NetworkConfFromFile(first(files))
+	list, err := libcni.NetworkConfFromFile(slices.Min(files))
 	must(t, err)
 	// Behind us only what somebody else drops in.
 	last := list.Plugins[len(list.Plugins)-1]
@@ -332,14 +332,6 @@ func loaded(t *testing.T, dir string, mode Mode) {
 	if list.Name != primary.Network() || list.CNIVersion != version {
 		t.Errorf("network %s %s, want %s %s", list.Name, list.CNIVersion, primary.Network(), version)
 	}
-}
-
-func first(files []string) string {
-	least := files[0]
-	for _, f := range files {
-		least = min(least, f)
-	}
-	return least
 }
 
 // checkTakeover finds our entry in the file already: once installed it is there once, as
@@ -363,5 +355,3 @@ func (f fixture) checkTakeover(t *testing.T) {
 		t.Error(now)
 	}
 }
-
-func base64(text string) string { return encoding.StdEncoding.EncodeToString([]byte(text)) }

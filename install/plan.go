@@ -136,12 +136,12 @@ func (d Dir) ownedPath(primary File) string {
 			return f.Path
 		}
 	}
-	return ownedPath(primary)
+	return newOwnedPath(primary)
 }
 
-func ownedPath(primary File) string {
+func newOwnedPath(primary File) string {
 	stem := strings.TrimSuffix(primary.Base(), filepath.Ext(primary.Base()))
-	if strings.Trim(stem, "0123456789") == "" {
+	if isNumber(stem) {
 		stem += "-list" // IsOwned wants more than a number
 	}
 	return filepath.Join(filepath.Dir(primary.Path), stem+ownedSuffix)

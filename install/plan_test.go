@@ -166,7 +166,7 @@ func TestOnlyWhatWeMadeIsOwned(t *testing.T) {
 			t.Errorf("%s: owned %v, want %v", name, got, want)
 		}
 	}
-	if at := ownedPath(File{Path: "/etc/cni/net.d/10.conflist"}); filepath.Base(at) != "10-list-detour.conflist" {
+	if at := newOwnedPath(File{Path: "/etc/cni/net.d/10.conflist"}); filepath.Base(at) != "10-list-detour.conflist" {
 		t.Error(at)
 	}
 }

@@ -3,6 +3,7 @@ package install
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"log/slog"
 	"os"
@@ -200,13 +201,14 @@ func TestAPodThatSlippedPastIsNamed(t *testing.T) {
 	w, log := watch(t, n, cache)
 	within(t, "joined", func() bool { return w.Ready() == nil })
 	result := func(pod, chain, annotations string) string {
+		chain = base64.StdEncoding.EncodeToString([]byte(chain))
 		return `{"kind":"cniCacheV1","containerId":"c","config":"` + chain + `","ifName":"eth0","networkName":"cbr0","netns":"/run/netns/x",` +
 			`"cniArgs":[["K8S_POD_NAMESPACE","shop"],["K8S_POD_NAME","` + pod + `"]],"capabilityArgs":{"io.kubernetes.cri.pod-annotations":` + annotations + `}}`
 	}
 	const meshed = `{"detour-cni.dev/redirect":"true"}`
-	write(t, cache, "cbr0-a-eth0", result("slipped", base64(flannel), meshed))
-	write(t, cache, "cbr0-b-eth0", result("redirected", base64(strings.Replace(flannel, "portmap", PluginType, 1)), meshed))
-	write(t, cache, "cbr0-c-eth0", result("plain", base64(flannel), `{}`))
+	write(t, cache, "cbr0-a-eth0", result("slipped", flannel, meshed))
+	write(t, cache, "cbr0-b-eth0", result("redirected", strings.Replace(flannel, "portmap", PluginType, 1), meshed))
+	write(t, cache, "cbr0-c-eth0", result("plain", flannel, `{}`))
 	within(t, "counted", func() bool { return testutil.ToFloat64(w.slipped) == 1 })
 	if !log.has("without us", "shop/slipped") || log.has("shop/redirected") || log.has("shop/plain") {
 		t.Error("the pod that slipped past is not the one that is named")

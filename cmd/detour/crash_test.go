@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -31,13 +32,8 @@ func newCrashNode(t *testing.T) *crashNode {
 		t.Skip("needs root and strace, and 40 s: make test-netns")
 	}
 	n := &crashNode{t: t, dir: t.TempDir()}
-	for _, name := range []string{"detour", "detour-cni"} {
-		//nolint:gosec // names from the line above
-		if out, err := exec.Command("go", "build", "-ldflags", "-s -w", "-o", n.dir+"/", "../"+name).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
-	n.detour = filepath.Join(n.dir, "detour")
+	build(t, n.dir, "detour-cni") // beside detour, where it looks for it
+	n.detour = build(t, n.dir, "detour")
 	return n
 }
 
@@ -80,34 +76,28 @@ func (n *crashNode) state() map[string]string {
 				return err
 			}
 			text, err := os.ReadFile(path)
-			files[strings.TrimPrefix(path, filepath.Dir(n.confDir)+"/")] = fmt.Sprintf("%d bytes %x", len(text), sum(text))
+			files[strings.TrimPrefix(path, filepath.Dir(n.confDir)+"/")] = fmt.Sprintf("%d bytes %x", len(text), sha256.Sum256(text))
 			return err
 		}))
 	}
 	return files
 }
 
-func sum(text []byte) (h uint64) {
-	for _, b := range text {
-		h = h*1099511628211 + uint64(b)
-	}
-	return h
-}
-
 // between fails for a file that is neither as before nor as after.
 func (n *crashNode) between(what string, before, after map[string]string) {
 	n.t.Helper()
-	for name, now := range n.state() {
+	left := n.state()
+	for name, now := range left {
 		if now != before[name] && now != after[name] {
 			n.t.Errorf("%s: %s is neither as before nor as after: %s", what, name, now)
 		}
 	}
 	for name, was := range before {
-		if _, there := n.state()[name]; !there && after[name] == was {
+		if _, there := left[name]; !there && after[name] == was {
 			n.t.Errorf("%s: %s is gone", what, name)
 		}
 	}
-	if _, entry := n.state()["bin/detour-cni"]; !entry && n.named() {
+	if _, binary := left["bin/detour-cni"]; !binary && n.named() {
 		n.t.Errorf("%s: the chain names a binary that is not there", what)
 	}
 }

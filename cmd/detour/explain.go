@@ -139,7 +139,7 @@ func (e explanation) answer() string {
 	return what + "\n   " + why
 }
 
-// explainJSON is `detour explain -o json`: docs/schemas/explain.json.
+// explainJSON is `detour explain -o json`.
 type explainJSON struct {
 	Schema  string     `json:"schema"`
 	Packet  string     `json:"packet"`

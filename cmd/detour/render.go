@@ -146,7 +146,7 @@ func prose(d decided, rs redirect.RuleSet) string {
 	return strings.TrimSuffix(b.String(), "\n") + "\n"
 }
 
-// rule, chain and rendering are `detour render -o json`: docs/schemas/render.json.
+// renderJSON is `detour render -o json`, of chains and their rules.
 type (
 	ruleJSON struct {
 		Match string `json:"match"`

@@ -16,10 +16,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the commands that need no kernel: testdata/detour/*.txtar.
 func TestScripts(t *testing.T) {
-	plugin := filepath.Join(t.TempDir(), "detour-cni")
-	if out, err := exec.Command("go", "build", "-o", plugin, "../detour-cni").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	plugin := build(t, t.TempDir(), "detour-cni")
 	testscript.Run(t, testscript.Params{
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PLUGIN", plugin)
@@ -30,4 +27,14 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("DETOUR_UPDATE") == "1",
 	})
+}
+
+// build makes a program of cmd/ in dir, stripped as a release is.
+func build(t *testing.T, dir, name string) (path string) {
+	t.Helper()
+	path = filepath.Join(dir, name)
+	if out, err := exec.Command("go", "build", "-ldflags", "-s -w", "-o", path, "../"+name).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return path
 }

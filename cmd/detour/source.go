@@ -26,10 +26,7 @@ func (s *source) register(flags *pflag.FlagSet) {
 }
 
 // decided is what is to be done with a pod.
-type decided struct {
-	plugin.Decision
-	Pod plugin.PodRef
-}
+type decided struct{ plugin.Decision }
 
 // rules are none for a pod that is left alone.
 func (d decided) rules() (redirect.RuleSet, error) {
@@ -149,5 +146,5 @@ func decideManifest(text []byte, options plugin.Options) (decided, error) {
 	}
 	pod := plugin.Pod{Ref: plugin.PodRef{Namespace: m.Namespace, Name: m.Name, UID: m.UID}, Annotations: m.Annotations, Handed: true}
 	decision, err := plugin.Decide(options, pod, mesh.All())
-	return decided{decision, pod.Ref}, err
+	return decided{decision}, err
 }

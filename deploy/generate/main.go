@@ -135,13 +135,9 @@ users: ["system:serviceaccount:` + namespace + `:default"]
 
 // generate gives each file by its name under deploy/.
 func generate(deploy string) (map[string][]byte, error) {
-	base, err := render(deploy, nil)
+	base, err := plain(deploy, nil)
 	if err != nil {
 		return nil, err
-	}
-	for _, o := range base {
-		o["metadata"].(object)["namespace"] = namespace
-		unhelm(o)
 	}
 	manifest := []byte(head + namespaceText)
 	for _, o := range base {
@@ -174,6 +170,25 @@ func generate(deploy string) (map[string][]byte, error) {
 	return files, nil
 }
 
+// plain renders the objects as they are without Helm, in the namespace.
+func plain(deploy string, values object) ([]object, error) {
+	objects, err := render(deploy, values)
+	for _, o := range objects {
+		o["metadata"].(object)["namespace"] = namespace
+		unhelm(o)
+	}
+	return objects, err
+}
+
+// platform reads the values of one.
+func platform(path string) (text []byte, values object, err error) {
+	if text, err = os.ReadFile(path); err != nil {
+		return nil, nil, err
+	}
+	err = yaml.UnmarshalStrict(text, &values)
+	return text, values, err
+}
+
 // unhelm takes away what would tell helm that the object is its own.
 func unhelm(o any) {
 	switch o := o.(type) {
@@ -200,15 +215,11 @@ type patch struct {
 
 // overlay is the kustomization that makes the platform's objects of the default ones.
 func overlay(deploy, path string, base []object) ([]byte, error) {
-	text, err := os.ReadFile(path)
+	text, values, err := platform(path)
 	if err != nil {
 		return nil, err
 	}
-	var values object
-	if err := yaml.UnmarshalStrict(text, &values); err != nil {
-		return nil, err
-	}
-	objects, err := render(deploy, values)
+	objects, err := plain(deploy, values)
 	if err != nil {
 		return nil, err
 	}
@@ -218,8 +229,6 @@ func overlay(deploy, path string, base []object) ([]byte, error) {
 	k := object{"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": []string{"../../manifests"}}
 	var patches []object
 	for i, o := range objects {
-		o["metadata"].(object)["namespace"] = namespace
-		unhelm(o)
 		ops := diff("", base[i], o)
 		if len(ops) == 0 {
 			continue
@@ -239,13 +248,18 @@ func overlay(deploy, path string, base []object) ([]byte, error) {
 	return append([]byte(head+comment), out...), err
 }
 
+// pointer is one step of RFC 6901.
+func pointer(key string) string {
+	return "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+}
+
 // diff gives the operations that make b of a. A list of another length is replaced whole.
 func diff(at string, a, b any) (ops []patch) {
 	ma, isA := a.(object)
 	mb, isB := b.(object)
 	if isA && isB {
 		for _, key := range slices.Sorted(maps.Keys(ma)) {
-			p := at + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+			p := at + pointer(key)
 			if v, ok := mb[key]; ok {
 				ops = append(ops, diff(p, ma[key], v)...)
 			} else {
@@ -254,7 +268,7 @@ func diff(at string, a, b any) (ops []patch) {
 		}
 		for _, key := range slices.Sorted(maps.Keys(mb)) {
 			if _, ok := ma[key]; !ok {
-				ops = append(ops, patch{Op: "add", Path: at + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key), Value: mb[key]})
+				ops = append(ops, patch{Op: "add", Path: at + pointer(key), Value: mb[key]})
 			}
 		}
 		return ops

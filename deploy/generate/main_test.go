@@ -143,21 +143,15 @@ func TestOverlaysGiveWhatThePlatformWants(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		text, err := os.ReadFile(path)
+		_, values, err := platform(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var values object
-		if err := yaml.UnmarshalStrict(text, &values); err != nil {
-			t.Fatal(err)
-		}
-		want, err := render(deploy, values)
+		want, err := plain(deploy, values)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, o := range want {
-			o["metadata"].(object)["namespace"] = namespace
-			unhelm(o)
 			found := false
 			for _, r := range built.Resources() {
 				m, err := r.Map()

@@ -1,5 +1,5 @@
-// Package words says rules in few words, for people: in the demo's table and in
-// the pages of docs/. What a backend is sent is nftables.Text and iptables.Render.
+// Package words says rules in few words, for people: in detour render and explain, in the
+// demo's table and in the pages of docs/. What a backend is sent is nftables.Text and iptables.Render.
 //
 //	words.Match(rule.Match)   "on lo TCP of user 1337"
 //	words.Target(rule.Target) "-> :15006"
