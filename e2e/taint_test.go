@@ -76,14 +76,25 @@ func TestTheStartupTaint(t *testing.T) {
 	t.Cleanup(func() {
 		_, _ = knode.Client.CoreV1().Nodes().Patch(context.Background(), node.Name, "application/merge-patch+json", []byte(`{"spec":{"taints":null}}`), metav1.PatchOptions{})
 	})
-	for what, patch := range map[string]string{
+	patch := func(text string) error {
+		_, err := its.CoreV1().Nodes().Patch(t.Context(), node.Name, "application/merge-patch+json", []byte(text), metav1.PatchOptions{})
+		return err
+	}
+	// An API server looks at a new policy only after a moment.
+	until(t, 20*time.Second, "the policy at work", func() error {
+		if err := patch(`{"metadata":{"labels":{"probe":"policy"}}}`); err == nil {
+			return fmt.Errorf("a label is taken")
+		}
+		return nil
+	})
+	for what, text := range map[string]string{
 		"a label":               `{"metadata":{"labels":{"x":"y"}}}`,
 		"an annotation":         `{"metadata":{"annotations":{"x":"y"}}}`,
 		"cordon":                `{"spec":{"unschedulable":true}}`,
 		"somebody else's taint": `{"spec":{"taints":null}}`,
 		"one taint more":        `{"spec":{"taints":[{"key":"somebody.else/taint","effect":"NoSchedule"},{"key":"x","effect":"NoSchedule"}]}}`,
 	} {
-		if _, err := its.CoreV1().Nodes().Patch(t.Context(), node.Name, "application/merge-patch+json", []byte(patch), metav1.PatchOptions{}); err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
+		if err := patch(text); err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
 			t.Errorf("%s: %v, want it denied by the policy", what, err)
 		}
 	}
