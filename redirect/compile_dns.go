@@ -90,8 +90,8 @@ func zoneChains(s Spec) []Chain {
 		return nil
 	}
 	return []Chain{
-		{chainZone, Raw, Output, []Rule{{query, Jump{chainZoneQuery}, "DNS queries: an app's or the proxy's?"}}},
-		{chainZoneQuery, Raw, NoHook, slices.Concat(
+		{Name: chainZone, Table: Raw, Hook: Output, Rules: []Rule{{query, Jump{Chain: chainZoneQuery}, "DNS queries: an app's or the proxy's?"}}},
+		{Name: chainZoneQuery, Table: Raw, Hook: NoHook, Rules: slices.Concat(
 			exemptions(s.dnsOwners()),
 			each(s.proxy(), Return{}, "the proxy's own queries stay in zone 0"),
 			[]Rule{{nil, CTZone{dnsZone}, "an app's query: a zone of its own"}},

@@ -8,7 +8,7 @@ import (
 // inboundChains gives nat PREROUTING: packets from outside, except under tproxy,
 // which works in mangle; and interfaces behind which something else lives.
 func inboundChains(s Spec) []Chain {
-	inbound := Chain{chainInbound, NAT, Prerouting, nil}
+	inbound := Chain{Name: chainInbound, Table: NAT, Hook: Prerouting, Rules: nil}
 	if s.InboundMode == InboundRedirect && !s.IncludeInboundPorts.empty() {
 		inbound.Rules = slices.Concat(exemptInbound(s), inboundPorts(s, func(m Match) []Rule {
 			return []Rule{{m, RedirectTo{s.InboundPort}, "inbound goes to the proxy"}}
@@ -22,9 +22,9 @@ func inboundChains(s Spec) []Chain {
 	}
 	inbound.Hook = NoHook
 	return []Chain{
-		{chainPrerouting, NAT, Prerouting, preroutingRules(s, len(inbound.Rules) > 0)},
+		{Name: chainPrerouting, Table: NAT, Hook: Prerouting, Rules: preroutingRules(s, len(inbound.Rules) > 0)},
 		inbound,
-		{chainReroute, NAT, NoHook, rerouteRules(s)},
+		{Name: chainReroute, Table: NAT, Hook: NoHook, Rules: rerouteRules(s)},
 	}
 }
 
@@ -86,7 +86,7 @@ func preroutingRules(s Spec, redirects bool) []Rule {
 		if len(r.ExceptCIDRs) > 0 {
 			except := Match{InIface{r.Iface}, Dst{MergePrefixes(r.ExceptCIDRs)}}
 			if redirects {
-				rules = append(rules, Rule{except, Jump{chainInbound}, "rerouted interface, but meant for the pod"})
+				rules = append(rules, Rule{except, Jump{Chain: chainInbound}, "rerouted interface, but meant for the pod"})
 			}
 			rules = append(rules, Rule{except, Return{}, "rerouted interface, but not outbound traffic"})
 		}
@@ -96,13 +96,13 @@ func preroutingRules(s Spec, redirects bool) []Rule {
 				rules = append(rules, dnsTargets(s, m, "rerouted interface: its DNS queries go to the proxy")...)
 			}
 		}
-		rules = append(rules, Rule{Match{InIface{r.Iface}}, Jump{chainReroute}, "rerouted interface: its traffic is outbound"})
+		rules = append(rules, Rule{Match{InIface{r.Iface}}, Jump{Chain: chainReroute}, "rerouted interface: its traffic is outbound"})
 		if last := i == len(s.RerouteInterfaces)-1; redirects || !last {
 			rules = append(rules, Rule{Match{InIface{r.Iface}}, Return{}, "rerouted interface: not captured is not inbound"})
 		}
 	}
 	if redirects {
-		rules = append(rules, Rule{nil, Jump{chainInbound}, "the rest is inbound"})
+		rules = append(rules, Rule{nil, Jump{Chain: chainInbound}, "the rest is inbound"})
 	}
 	return rules
 }
@@ -116,13 +116,13 @@ func mangleChains(s Spec) []Chain {
 		if !s.DropInvalid {
 			return nil
 		}
-		return []Chain{{chainInvalid, Mangle, Prerouting, slices.Concat(excludedIncoming(s), invalidRules(s))}}
+		return []Chain{{Name: chainInvalid, Table: Mangle, Hook: Prerouting, Rules: slices.Concat(excludedIncoming(s), invalidRules(s))}}
 	}
 	return []Chain{
-		{chainTProxy, Mangle, Prerouting, tproxyRules(s)},
-		{chainReply, Mangle, Output, replyRules(s)},
-		{chainTProxyIn, Mangle, NoHook, tproxyInRules(s)},
-		{chainDivert, Mangle, NoHook, []Rule{
+		{Name: chainTProxy, Table: Mangle, Hook: Prerouting, Rules: tproxyRules(s)},
+		{Name: chainReply, Table: Mangle, Hook: Output, Rules: replyRules(s)},
+		{Name: chainTProxyIn, Table: Mangle, Hook: NoHook, Rules: tproxyInRules(s)},
+		{Name: chainDivert, Table: Mangle, Hook: NoHook, Rules: []Rule{
 			{nil, SetMark{s.TProxyMark}, "routed here even where the address is not the pod's own"},
 			{nil, Accept{}, "the proxy's own connection"},
 		}},
@@ -145,19 +145,19 @@ func tproxyRules(s Spec) []Rule {
 	if s.reroutes() {
 		for _, r := range s.RerouteInterfaces {
 			if len(r.ExceptCIDRs) > 0 {
-				rules = append(rules, Rule{Match{InIface{r.Iface}, Dst{MergePrefixes(r.ExceptCIDRs)}}, Jump{chainTProxyIn}, "rerouted interface, but meant for the pod"})
+				rules = append(rules, Rule{Match{InIface{r.Iface}, Dst{MergePrefixes(r.ExceptCIDRs)}}, Jump{Chain: chainTProxyIn}, "rerouted interface, but meant for the pod"})
 			}
 			rules = append(rules, Rule{Match{InIface{r.Iface}}, Return{}, "rerouted interface: its traffic is outbound"})
 		}
 	}
-	return append(rules, Rule{Match{TCP{}}, Jump{chainTProxyIn}, "the rest is inbound"})
+	return append(rules, Rule{Match{TCP{}}, Jump{Chain: chainTProxyIn}, "the rest is inbound"})
 }
 
 // tproxyInRules: the drop at the end is for backends whose tproxy lets a packet
 // go on when nobody listens; it would reach the app past the mesh.
 func tproxyInRules(s Spec) []Rule {
 	return slices.Concat(exemptInbound(s), []Rule{
-		{Match{TCP{}, TransparentSocket{}}, Jump{chainDivert}, "the proxy holds this connection already"},
+		{Match{TCP{}, TransparentSocket{}}, Jump{Chain: chainDivert}, "the proxy holds this connection already"},
 		{Match{TCP{}, CTState{CTEstablished | CTRelated}}, Return{}, "answers to what the pod itself has opened"},
 	}, inboundPorts(s, func(m Match) []Rule {
 		return []Rule{

@@ -6,7 +6,7 @@ import "slices"
 // arrives (PREROUTING).
 func natChains(s Spec) []Chain {
 	return append([]Chain{
-		{chainOutput, NAT, Output, outputRules(s)},
+		{Name: chainOutput, Table: NAT, Hook: Output, Rules: outputRules(s)},
 	}, inboundChains(s)...)
 }
 

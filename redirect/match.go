@@ -1,6 +1,9 @@
 package redirect
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // matches asks every condition: one no is a no, whatever nobody can say.
 func matches(m Match, p Packet) Answer {
@@ -47,7 +50,22 @@ func holds(c Cond, p Packet) Answer {
 		return answer(!p.ForeignSrc)
 	case TransparentSocket:
 		return answer(p.TransparentSocket)
+	case Protocol:
+		return answer(slices.Contains(c.Protos, p.Proto))
+	case SrcPort:
+		if p.Src.Port() == 0 {
+			return CannotSay // the kernel picks one
+		}
+		return answer((p.Proto == TCPProto || p.Proto == UDPProto) && contains(c.Ports, p.Src.Port()))
+	case LocalDst:
+		return answer(p.Hook == Prerouting || p.Out == "lo" || p.In == "lo")
 	case Not:
+		switch c.Cond.(type) {
+		case UID, GID: // in iptables it holds without a socket, in nftables it does not
+			if p.NoSocket {
+				return CannotSay
+			}
+		}
 		return not(holds(c.Cond, p))
 	case Opaque:
 		return CannotSay

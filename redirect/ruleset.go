@@ -28,13 +28,48 @@ func (rs RuleSet) V4() bool { return rs.Families != FamiliesIPv6 }
 // V6 reports whether the rules are for IPv6.
 func (rs RuleSet) V6() bool { return rs.Families != FamiliesIPv4 }
 
-// Chain is a list of rules, walked in order. At most one chain hangs on each
-// table and hook: the order of two would differ between backends.
+// Chain is a list of rules, walked in order. At most one compiled chain hangs on
+// each table and hook: the order of two would differ between backends.
 type Chain struct {
 	Name  string // at most 28 bytes: iptables takes no more
 	Table Table
 	Hook  Hook // NoHook: only jumped to
 	Rules []Rule
+	// Live says how a chain hangs that was read from a kernel; nil for compiled ones.
+	Live *Live
+}
+
+// Live is where a chain hangs in a kernel, where there may be several on a hook.
+type Live struct {
+	// Scope is whose chains it can jump to: "nf_tables inet detour", "legacy ip nat".
+	Scope    string
+	Families Families // whose packets it sees
+	Priority int      // netfilter's: the lowest is first
+	Drop     bool     // what its policy does with packets that no rule ended
+}
+
+// priority is the place of a chain on its hook.
+func (c Chain) priority() int {
+	if c.Live != nil {
+		return c.Live.Priority
+	}
+	return map[Table]int{Raw: -300, Mangle: -150, NAT: -100}[c.Table]
+}
+
+// sees reports whether packets of the address family pass the chain.
+func (c Chain) sees(v6 bool) bool {
+	if c.Live == nil {
+		return true
+	}
+	return c.Live.Families != map[bool]Families{true: FamiliesIPv4, false: FamiliesIPv6}[v6]
+}
+
+// reaches reports whether a rule of c can jump to another chain.
+func (c Chain) reaches(to Chain) bool {
+	if c.Live != nil && to.Live != nil {
+		return c.Live.Scope == to.Live.Scope
+	}
+	return c.Table == to.Table
 }
 
 // Table is one of netfilter's, by what it may do; in the order a packet meets them.
@@ -46,6 +81,8 @@ const (
 	Raw    Table = "raw"
 	Mangle Table = "mangle"
 	NAT    Table = "nat"
+	// Filter is where none of ours is.
+	Filter Table = "filter"
 )
 
 // Hook is where a chain hangs.
@@ -56,6 +93,10 @@ const (
 	NoHook     Hook = ""
 	Prerouting Hook = "PREROUTING"
 	Output     Hook = "OUTPUT"
+	// On these hang only other people's chains.
+	Input       Hook = "INPUT"
+	Forward     Hook = "FORWARD"
+	Postrouting Hook = "POSTROUTING"
 )
 
 // Rule is one line of policy. All of Match must hold; an empty Match always
@@ -113,6 +154,13 @@ type (
 	TransparentSocket struct{}
 	// Not holds where Cond does not. Never of UID or GID: see the package comment.
 	Not struct{ Cond Cond }
+	// Protocol holds for one of these; only in rules that were read from a kernel, like
+	// SrcPort and LocalDst.
+	Protocol struct{ Protos []Proto }
+	// SrcPort is DstPort for source ports.
+	SrcPort struct{ Ports []PortRange }
+	// LocalDst holds for destinations that are addresses of this namespace.
+	LocalDst struct{}
 	// Opaque is a condition of somebody else's rule that nobody here can read.
 	Opaque struct{ Text string }
 )
@@ -132,6 +180,9 @@ func (CTState) cond()           {}
 func (LocalSrc) cond()          {}
 func (TransparentSocket) cond() {}
 func (Not) cond()               {}
+func (Protocol) cond()          {}
+func (SrcPort) cond()           {}
+func (LocalDst) cond()          {}
 func (Opaque) cond()            {}
 
 // CTStates is a set of conntrack states; the bits are netfilter's
@@ -157,8 +208,12 @@ type (
 	Accept struct{}
 	// Drop drops it, without a word to the sender.
 	Drop struct{}
-	// Jump walks another chain of the same table, and comes back if that one returns.
-	Jump struct{ Chain string }
+	// Jump walks another chain of the same table, and comes back if that one returns;
+	// with Goto (never ours) it comes back to where this chain was jumped to from.
+	Jump struct {
+		Chain string
+		Goto  bool
+	}
 	// RedirectTo rewrites the destination to this host's Port: 127.0.0.1 or ::1
 	// in Output, the first address of the incoming interface in Prerouting.
 	RedirectTo struct{ Port uint16 }
@@ -179,6 +234,11 @@ type (
 	// CTZone has conntrack look the packet up in this zone, for the original
 	// direction of its connection: answers need no rule. Raw only. It goes on.
 	CTZone struct{ Zone uint16 }
+	// Reject drops the packet and tells its sender. Only read from a kernel, like Aside.
+	Reject struct{}
+	// Aside does something that does not change where the packet ends (a log, a
+	// source address), and goes on.
+	Aside struct{ Text string }
 	// OpaqueTarget is what somebody else's rule does and nobody here can read.
 	OpaqueTarget struct{ Text string }
 )
@@ -194,4 +254,6 @@ func (SetMark) target()      {}
 func (SaveMark) target()     {}
 func (RestoreMark) target()  {}
 func (CTZone) target()       {}
+func (Reject) target()       {}
+func (Aside) target()        {}
 func (OpaqueTarget) target() {}

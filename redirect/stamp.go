@@ -49,7 +49,7 @@ const maxStampAddrs = 1
 func (s Stamp) Chain() Chain {
 	id := shortID(s.Owner.ContainerID)
 	rules := []Rule{{nil, Return{}, fmt.Sprintf("v%d %s %s %s", s.Version, s.Digest, id, s.Owner.IfName)}}
-	return Chain{ChainStamp, NAT, NoHook, append(rules, Rule{nil, Return{}, s.Extras.String()})}
+	return Chain{Name: ChainStamp, Table: NAT, Hook: NoHook, Rules: append(rules, Rule{nil, Return{}, s.Extras.String()})}
 }
 
 func shortID(id string) string {

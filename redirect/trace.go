@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// Trace walks the rules for one packet, as the kernel does: raw, mangle and nat
-// of its hook; and what leaves through lo comes in again at PREROUTING, where
-// nat is not asked a second time. Where an opaque match decides, both ways are
+// Trace walks the rules for one packet, as the kernel does: the chains of its
+// hook by priority (raw, mangle, nat), those of the next one; and what leaves through lo comes
+// in again at PREROUTING, where nat is not asked a second time. Where an opaque match decides, both ways are
 // walked: if they end alike the answer stands, else it is Unknown.
 func Trace(rs RuleSet, p Packet) Outcome {
 	if p.State == 0 {
@@ -18,6 +18,7 @@ func Trace(rs RuleSet, p Packet) Outcome {
 	if !w.familyHasRules() {
 		return w.out
 	}
+	w.then = map[Hook][]Hook{Output: {Postrouting}, Prerouting: {Input}}[p.Hook]
 	w.enter(p.Hook)
 	return w.run()
 }
@@ -37,10 +38,12 @@ type walk struct {
 	rs     RuleSet
 	packet Packet
 	out    Outcome
-	tables []Table // of the hook, still to come
 	hook   Hook
+	then   []Hook  // still to come
+	chains []Chain // of the hook, still to come
 	stack  []frame
-	again  bool // on lo, after OUTPUT: PREROUTING is the second hook
+	again  bool // on lo, after it was sent: nat is not asked a second time
+	natted bool // nat has decided at this hook
 	budget *int
 }
 
@@ -51,14 +54,15 @@ func (w *walk) familyHasRules() bool {
 	return w.rs.V6()
 }
 
-// enter starts a hook. A connection's later packets and the second round on lo do not meet nat.
+// enter starts a hook: its chains in the order of their priority.
 func (w *walk) enter(h Hook) {
-	w.hook = h
-	w.tables = []Table{Raw, Mangle}
-	if w.packet.State&CTNew != 0 && !w.again {
-		w.tables = append(w.tables, NAT)
+	w.hook, w.stack, w.natted, w.chains = h, nil, false, nil
+	for _, c := range w.rs.Chains {
+		if c.Hook == h && c.sees(w.packet.Dst.Addr().Is6()) {
+			w.chains = append(w.chains, c)
+		}
 	}
-	w.stack = nil
+	slices.SortStableFunc(w.chains, func(a, b Chain) int { return a.priority() - b.priority() })
 }
 
 // run walks until the packet has passed every hook.
@@ -72,7 +76,9 @@ func (w *walk) run() Outcome {
 		}
 		top := &w.stack[len(w.stack)-1]
 		if top.next >= len(top.chain.Rules) {
-			w.stack = w.stack[:len(w.stack)-1]
+			if w.leave() {
+				return w.out
+			}
 			continue
 		}
 		if *w.budget--; *w.budget < 0 {
@@ -112,38 +118,54 @@ func (w *walk) bothWays(t Target) Outcome {
 // nextChain enters the next chain on the packet's way; false when there is none.
 func (w *walk) nextChain() bool {
 	for {
-		for len(w.tables) > 0 {
-			t := w.tables[0]
-			w.tables = w.tables[1:]
-			for _, c := range w.rs.Chains {
-				if c.Table == t && c.Hook == w.hook {
-					w.stack = []frame{{chain: c}}
-					return true
-				}
+		for len(w.chains) > 0 {
+			c := w.chains[0]
+			w.chains = w.chains[1:]
+			// A connection's later packets, and the second round on lo, do not meet nat.
+			if c.Table == NAT && (w.packet.State&CTNew == 0 || w.again || w.natted) {
+				continue
 			}
+			w.stack = []frame{{chain: c}}
+			return true
 		}
-		if w.again || w.hook != Output || w.packet.Out != "lo" {
-			return false
+		if len(w.then) == 0 {
+			if w.again || w.packet.Out != "lo" {
+				return false
+			}
+			w.again = true
+			w.packet.In, w.packet.Out = "lo", ""
+			w.then = []Hook{Prerouting, Input}
 		}
-		w.again = true
-		w.packet.In, w.packet.Out = "lo", ""
-		w.enter(Prerouting)
+		h := w.then[0]
+		w.then = w.then[1:]
+		w.enter(h)
 	}
+}
+
+// leave comes back from a chain; true when a policy ends the packet's way.
+func (w *walk) leave() bool {
+	base := w.stack[0].chain
+	w.stack = w.stack[:len(w.stack)-1]
+	if len(w.stack) == 0 && base.Live != nil && base.Live.Drop {
+		w.out.Verdict = Dropped
+		return true
+	}
+	return false
 }
 
 // apply carries a target out; true when the packet's way ends with it.
 func (w *walk) apply(t Target) bool {
 	switch t := t.(type) {
-	case nil:
+	case nil, Aside:
 	case Return:
-		w.stack = w.stack[:len(w.stack)-1]
+		return w.leave()
 	case Accept:
 		w.stack = nil
-	case Drop:
+	case Drop, Reject:
 		w.out.Verdict = Dropped
 		return true
 	case Jump:
-		return w.jump(t.Chain)
+		return w.jump(t)
 	case RedirectTo:
 		w.redirect(t.Port)
 	case DNATTo:
@@ -174,10 +196,13 @@ func (w *walk) apply(t Target) bool {
 
 func (w *walk) mark(m uint32) { w.packet.Mark, w.out.Mark = m, m }
 
-func (w *walk) jump(name string) bool {
+func (w *walk) jump(to Jump) bool {
 	from := w.stack[len(w.stack)-1].chain
 	for _, c := range w.rs.Chains {
-		if c.Name == name && c.Table == from.Table {
+		if c.Name == to.Chain && from.reaches(c) {
+			if to.Goto {
+				w.stack[len(w.stack)-1].next = len(from.Rules)
+			}
 			w.stack = append(w.stack, frame{chain: c})
 			return false
 		}
@@ -188,6 +213,9 @@ func (w *walk) jump(name string) bool {
 
 // redirect rewrites the destination to this host, and ends nat's work.
 func (w *walk) redirect(p uint16) {
+	if p == 0 { // without a port it keeps the packet's
+		p = w.packet.Dst.Port()
+	}
 	w.out.Verdict, w.out.Port = Redirected, p
 	to := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	switch {
@@ -204,5 +232,5 @@ func (w *walk) rewrite(to netip.AddrPort) {
 		w.packet.Out = "lo"
 	}
 	w.packet.Dst = to
-	w.stack = nil
+	w.stack, w.natted = nil, true
 }

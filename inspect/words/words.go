@@ -57,6 +57,12 @@ func cond(c redirect.Cond) string {
 		return "from an address of the pod"
 	case redirect.TransparentSocket:
 		return "held by a transparent socket"
+	case redirect.Protocol:
+		return strings.ToUpper(list(c.Protos))
+	case redirect.SrcPort:
+		return "from port " + list(c.Ports)
+	case redirect.LocalDst:
+		return "to an address of the pod"
 	case redirect.Not:
 		return "not " + cond(c.Cond)
 	case redirect.Opaque:
@@ -90,6 +96,10 @@ func Target(t redirect.Target) string {
 		return "accept"
 	case redirect.Drop:
 		return "drop"
+	case redirect.Reject:
+		return "reject"
+	case redirect.Aside:
+		return t.Text
 	case redirect.Jump:
 		return t.Chain
 	case redirect.RedirectTo:
@@ -123,6 +133,9 @@ func list[T fmt.Stringer](items []T) string {
 
 // prefixes leaves out the length of a single address.
 func prefixes(of []netip.Prefix) string {
+	if len(of) == 1 && of[0].Bits() == 0 {
+		return map[bool]string{true: "any IPv4 address", false: "any IPv6 address"}[of[0].Addr().Is4()]
+	}
 	var all []string
 	for _, p := range of {
 		if p.IsSingleIP() {
