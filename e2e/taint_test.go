@@ -81,7 +81,7 @@ func TestTheStartupTaint(t *testing.T) {
 		return err
 	}
 	// An API server looks at a new policy only after a moment.
-	until(t, 20*time.Second, "the policy at work", func() error {
+	until(t, 90*time.Second, "the policy at work", func() error {
 		if err := patch(`{"metadata":{"labels":{"probe":"policy"}}}`); err == nil {
 			return fmt.Errorf("a label is taken")
 		}

@@ -55,11 +55,21 @@ func attachment(path string) (Attachment, bool) {
 		Netns          string                     `json:"netns"`
 		CNIArgs        [][2]string                `json:"cniArgs"`
 		CapabilityArgs map[string]json.RawMessage `json:"capabilityArgs"`
+		Result         struct {
+			Interfaces []struct {
+				Sandbox string `json:"sandbox"`
+			} `json:"interfaces"`
+		} `json:"result"`
 	}
 	if err := json.Unmarshal(text, &raw); err != nil {
 		return Attachment{}, false
 	}
 	a := Attachment{File: filepath.Base(path), Network: raw.NetworkName, Netns: raw.Netns}
+	for _, i := range raw.Result.Interfaces { // libcni before 1.0 (containerd 1.6) keeps it only there
+		if a.Netns == "" {
+			a.Netns = i.Sandbox
+		}
+	}
 	if list, err := ParseList(raw.Config); err == nil {
 		a.Chain = list.Types()
 	}

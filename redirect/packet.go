@@ -79,4 +79,33 @@ type Step struct {
 	Index   int // of the rule in its chain, from 0
 	Rule    Rule
 	Matched Answer
+	// Scope is the chain's Live.Scope; "" for compiled rules.
+	Scope string
+}
+
+// Decided is the step after which the packet's end was certain: the one that rewrote or
+// dropped it, or the last that let it go. false: no rule took it.
+func (o Outcome) Decided() (s Step, ok bool) {
+	for _, step := range o.Steps {
+		if step.Matched == Yes && o.ends(step) {
+			s, ok = step, true
+		}
+	}
+	return s, ok
+}
+
+func (o Outcome) ends(s Step) bool {
+	switch s.Rule.Target.(type) {
+	case RedirectTo:
+		return o.Verdict == Redirected
+	case TProxyTo:
+		return o.Verdict == TProxied
+	case DNATTo:
+		return o.Verdict == DNATed
+	case Drop, Reject:
+		return o.Verdict == Dropped
+	case Return, Accept:
+		return o.Verdict == Passed && s.Table != Filter
+	}
+	return false
 }

@@ -56,6 +56,14 @@ func (c Chain) priority() int {
 	return map[Table]int{Raw: -300, Mangle: -150, NAT: -100}[c.Table]
 }
 
+// scope is whose chain it is, among those of a kernel.
+func (c Chain) scope() string {
+	if c.Live != nil {
+		return c.Live.Scope
+	}
+	return ""
+}
+
 // sees reports whether packets of the address family pass the chain.
 func (c Chain) sees(v6 bool) bool {
 	if c.Live == nil {

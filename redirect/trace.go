@@ -89,7 +89,7 @@ func (w *walk) run() Outcome {
 		top.next++
 		rule := top.chain.Rules[i]
 		matched := matches(rule.Match, w.packet)
-		w.out.Steps = append(w.out.Steps, Step{w.hook, top.chain.Table, top.chain.Name, i, rule, matched})
+		w.out.Steps = append(w.out.Steps, Step{w.hook, top.chain.Table, top.chain.Name, i, rule, matched, top.chain.scope()})
 		if matched == CannotSay && rule.Target != nil {
 			return w.bothWays(rule.Target)
 		}

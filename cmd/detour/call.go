@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/detour-cni/detour/inspect"
+	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/redirect"
 )
 
@@ -33,18 +35,70 @@ var strangers = [2]netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustPar
 // appID is what "app" is: any user but the proxy.
 const appID = 1000
 
+// place is what a packet is asked about in: a pod to be, or one that lives.
+type place struct {
+	own    []netip.Addr // the pod's addresses
+	uplink string       // the interface that leads out
+	app    inspect.Owner
+	proxy  *inspect.Owner // nil where nobody knows it
+	// has reports whether an interface of the pod has the address.
+	has func(netip.Addr) bool
+}
+
 // packet parses the call for a pod with this redirect.
-func (c call) packet(s redirect.Spec) (p redirect.Packet, err error) {
+func (c call) packet(s redirect.Spec) (redirect.Packet, error) {
+	own, err := c.own()
+	if err != nil {
+		return redirect.Packet{}, err
+	}
+	return c.at(place{own: own, uplink: c.in, app: inspect.Owner{UID: appID, GID: appID}, proxy: proxyOf(s),
+		// Passthrough sources are the pod's: the loopback network, and what ADD gives lo.
+		has: func(a netip.Addr) bool {
+			return slices.Contains(own, a) || a.IsLoopback() || slices.Contains(s.PassthroughSource, a)
+		}})
+}
+
+// live parses the call for a pod that is there.
+func (c call) live(seen inspect.Pod) (p redirect.Packet, err error) {
+	at := place{own: seen.Own(), uplink: seen.Uplink, app: seen.App(), has: seen.Has}
+	if proxy, ok := seen.Proxy(); ok {
+		at.proxy = &proxy
+	}
+	if len(at.own) == 0 {
+		return p, errors.New("the namespace has no address of its own")
+	}
+	if c.in != "" {
+		at.uplink = c.in
+	}
+	p, err = c.at(at)
+	p.NoListener = !seen.Transparent(p)
+	return p, err
+}
+
+// proxyOf is the owner that a redirect knows the proxy by.
+func proxyOf(s redirect.Spec) *inspect.Owner {
+	if len(s.ProxyUIDs)+len(s.ProxyGIDs) == 0 {
+		return nil
+	}
+	proxy := inspect.Owner{UID: appID, GID: appID}
+	if len(s.ProxyUIDs) > 0 {
+		proxy.UID = s.ProxyUIDs[0].First
+	}
+	if len(s.ProxyGIDs) > 0 {
+		proxy.GID = s.ProxyGIDs[0].First
+	}
+	return &proxy
+}
+
+// at parses the call for a place.
+func (c call) at(pod place) (p redirect.Packet, err error) {
 	if c.from == "" || c.to == "" {
 		return p, errors.New("of which packet? want --from WHO and --to ADDRESS:PORT")
 	}
 	if p.Proto, err = protocol(c.proto); err != nil {
 		return p, err
 	}
-	own, err := c.own()
-	if err != nil {
-		return p, err
-	}
+	own := pod.own
 	if p.Dst, err = c.destination(own); err != nil {
 		return p, err
 	}
@@ -54,29 +108,28 @@ func (c call) packet(s redirect.Spec) (p redirect.Packet, err error) {
 		if p.Dst.Addr().IsLoopback() {
 			return p, fmt.Errorf("--to: %s: nothing comes in by the wire for it", p.Dst.Addr())
 		}
-		p.Hook, p.In = redirect.Prerouting, c.in
+		p.Hook, p.In = redirect.Prerouting, pod.uplink
 		return p, c.source(&p, strangers[index(v6)])
 	}
-	p.Hook, p.Out = redirect.Output, c.in
+	p.Hook, p.Out = redirect.Output, pod.uplink
 	if inside {
 		p.Out = "lo"
 	}
-	if p.UID, p.GID, err = c.owner(s); err != nil {
+	if p.UID, p.GID, err = c.owner(pod); err != nil {
 		return p, err
 	}
 	usual := p.Dst.Addr()
 	if !inside {
 		i := slices.IndexFunc(own, func(a netip.Addr) bool { return a.Is6() == v6 })
 		if i < 0 {
-			return p, fmt.Errorf("--to: %s: the pod has no address of this family (--pod-ip %s)", p.Dst.Addr(), strings.Join(c.podIPs, ","))
+			return p, fmt.Errorf("--to: %s: the pod has no address of this family (it has %s)", p.Dst.Addr(), words.List(own))
 		}
 		usual = own[i]
 	}
 	if err := c.source(&p, usual); err != nil {
 		return p, err
 	}
-	// Passthrough sources are the pod's: the loopback network, and what ADD gives lo.
-	p.ForeignSrc = !slices.Contains(own, p.Src.Addr()) && !p.Src.Addr().IsLoopback() && !slices.Contains(s.PassthroughSource, p.Src.Addr())
+	p.ForeignSrc = !pod.has(p.Src.Addr())
 	return p, nil
 }
 
@@ -151,22 +204,15 @@ func (c call) source(p *redirect.Packet, usual netip.Addr) error {
 }
 
 // owner gives the ids of the socket that sends.
-func (c call) owner(s redirect.Spec) (uid, gid uint32, err error) {
+func (c call) owner(pod place) (uid, gid uint32, err error) {
 	switch c.from {
 	case "app":
-		return appID, appID, nil
+		return pod.app.UID, pod.app.GID, nil
 	case "proxy":
-		if len(s.ProxyUIDs)+len(s.ProxyGIDs) == 0 {
+		if pod.proxy == nil {
 			return 0, 0, errors.New("--from: proxy: this redirect knows no proxy (want UID[:GID])")
 		}
-		uid, gid = appID, appID
-		if len(s.ProxyUIDs) > 0 {
-			uid = s.ProxyUIDs[0].First
-		}
-		if len(s.ProxyGIDs) > 0 {
-			gid = s.ProxyGIDs[0].First
-		}
-		return uid, gid, nil
+		return pod.proxy.UID, pod.proxy.GID, nil
 	}
 	first, second, two := strings.Cut(c.from, ":")
 	if uid, err = redirect.ParseID(first); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/detour-cni/detour/inspect"
 	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/redirect"
 )
@@ -16,36 +18,37 @@ func explainCommand() *cobra.Command {
 	var (
 		source source
 		call   call
+		look   looker
 		output string
 	)
 	c := &cobra.Command{
-		Use:   "explain --from WHO --to ADDRESS:PORT",
+		Use:   "explain [TARGET] --from WHO --to ADDRESS:PORT",
 		Short: "Say where a packet would end, and which rules say so",
-		Long: `Say where a packet would end, and which rules say so, for the redirect that a pod would get.
+		Long: `Say where a packet would end, and which rules say so: the live rules of TARGET, whoever wrote them, or with --pod or
+--spec those that a pod would get.
+
+TARGET is the path of a network namespace, a pid, a container id, or NAMESPACE/POD on this node. There the pod's addresses
+and the interface that leads out are its own; --in is for another.
 
 WHO is app (user 1000), proxy (the owner that the redirect knows the proxy by), wire (somebody outside), or UID[:GID].
 An ADDRESS left out (":8080") is the pod's own. It is the same walk through the rules that detour's tests hold against
 the kernel.
 
 Exit code 0: there is an answer. 2: usage. 3: nobody can say.`,
-		Example: `  detour explain --pod cart.yaml --from app --to 10.96.0.10:80
+		Example: `  detour explain shop/cart-0 --from app --to 10.96.0.10:80
+  detour explain --pod cart.yaml --from app --to 10.96.0.10:80
   detour explain --spec redirect.json --from wire --to :8080 -o json
   kubectl get pod cart-0 -o yaml | detour explain --pod - --from proxy --to 10.0.0.1:443`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			d, err := source.read(c.InOrStdin())
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			explain := call.compiled
+			if len(args) == 1 {
+				explain = call.ofLive(args[0], look, c.Flags().Changed("in"))
+			}
+			e, err := explain(source, c.InOrStdin())
 			if err != nil {
 				return err
 			}
-			rs, err := d.rules()
-			if err != nil {
-				return err
-			}
-			p, err := call.packet(d.Spec)
-			if err != nil {
-				return exit{exitUsage, err}
-			}
-			e := explanation{d, p, redirect.Trace(rs, p)}
 			if err := e.print(c.OutOrStdout(), output); err != nil {
 				return exit{exitUsage, err}
 			}
@@ -57,8 +60,54 @@ Exit code 0: there is an answer. 2: usage. 3: nobody can say.`,
 	}
 	source.register(c.Flags())
 	call.register(c.Flags())
+	c.Flags().StringVar(&look.cache, "cache", "/var/lib/cni/results", "the runtime's cache of CNI results")
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return c
+}
+
+// compiled explains for a pod that is not there yet.
+func (c *call) compiled(s source, stdin io.Reader) (e explanation, err error) {
+	if e.of, err = s.read(stdin); err != nil {
+		return e, err
+	}
+	rs, err := e.of.rules()
+	if err != nil {
+		return e, err
+	}
+	if e.packet, err = c.packet(e.of.Spec); err != nil {
+		return e, exit{exitUsage, err}
+	}
+	e.out = redirect.Trace(rs, e.packet)
+	return e, nil
+}
+
+// ofLive explains for a pod that is there.
+func (c *call) ofLive(asked string, look looker, in bool) func(source, io.Reader) (explanation, error) {
+	return func(s source, _ io.Reader) (e explanation, err error) {
+		if s.spec+s.pod != "" {
+			return e, exit{exitUsage, errors.New("TARGET and --spec or --pod: want one of them")}
+		}
+		t, err := findTarget(asked, look.cache)
+		if err != nil {
+			return e, err
+		}
+		seen, err := inspect.Look(t.netns, inspect.ReadProcesses())
+		if err != nil {
+			return e, exit{exitUnknown, lookError(err)}
+		}
+		if !in {
+			c.in = ""
+		}
+		if e.packet, err = c.live(seen); err != nil {
+			return e, exit{exitUsage, err}
+		}
+		e.of.Why = "live, of " + t.name
+		if len(seen.Rules.Unread) > 0 {
+			e.of.Why += "; not read: " + strings.Join(seen.Rules.Unread, "; ")
+		}
+		e.out = redirect.Trace(seen.Rules.RuleSet(), e.packet)
+		return e, nil
+	}
 }
 
 // explanation is a packet's way through the rules of a pod.
@@ -116,10 +165,10 @@ func arrow(a redirect.Answer) string {
 // answer is the outcome in a sentence, with the reason of the rule that decided.
 func (e explanation) answer() string {
 	why := "no rule takes it"
-	for _, s := range e.out.Steps {
-		if s.Matched == redirect.Yes && s.Rule.Why != "" {
-			why = s.Rule.Why
-		}
+	if d, ok := e.out.Decided(); ok && d.Rule.Why != "" {
+		why = d.Rule.Why
+	} else if ok {
+		why = fmt.Sprintf("rule %d of %s", d.Index+1, d.Chain)
 	}
 	var what string
 	switch o := e.out; o.Verdict {

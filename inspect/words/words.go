@@ -42,11 +42,11 @@ func cond(c redirect.Cond) string {
 	case redirect.Dst:
 		return "to " + prefixes(c.Prefixes)
 	case redirect.DstPort:
-		return "to " + list(c.Ports)
+		return "to " + List(c.Ports)
 	case redirect.UID:
-		return "of user " + list(c.IDs)
+		return "of user " + List(c.IDs)
 	case redirect.GID:
-		return "of group " + list(c.IDs)
+		return "of group " + List(c.IDs)
 	case redirect.Mark:
 		return fmt.Sprintf("marked %d", c.Value)
 	case redirect.ConnMark:
@@ -58,9 +58,9 @@ func cond(c redirect.Cond) string {
 	case redirect.TransparentSocket:
 		return "held by a transparent socket"
 	case redirect.Protocol:
-		return strings.ToUpper(list(c.Protos))
+		return strings.ToUpper(List(c.Protos))
 	case redirect.SrcPort:
-		return "from port " + list(c.Ports)
+		return "from port " + List(c.Ports)
 	case redirect.LocalDst:
 		return "to an address of the pod"
 	case redirect.Not:
@@ -123,7 +123,8 @@ func Target(t redirect.Target) string {
 	}
 }
 
-func list[T fmt.Stringer](items []T) string {
+// List is items with commas between them.
+func List[T fmt.Stringer](items []T) string {
 	var all []string
 	for _, i := range items {
 		all = append(all, i.String())

@@ -51,6 +51,16 @@ func (r Rules) RuleSet() redirect.RuleSet {
 	return rs
 }
 
+// Count is the counter of the rule that a step of [redirect.Trace] was at.
+func (r Rules) Count(s redirect.Step) Count {
+	for _, c := range r.Chains {
+		if c.Live.Scope == s.Scope && c.Name == s.Chain && s.Index < len(c.Counts) {
+			return c.Counts[s.Index]
+		}
+	}
+	return Count{}
+}
+
 // Read reads the current namespace.
 func Read() (Rules, error) {
 	r, err := readNFTables()

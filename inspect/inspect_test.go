@@ -1,0 +1,168 @@
+package inspect_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/detour-cni/detour/inspect"
+	"github.com/detour-cni/detour/redirect"
+	"github.com/detour-cni/detour/redirect/netfilter"
+	"github.com/detour-cni/detour/redirect/redirecttest"
+)
+
+// pod is a namespace of both families, as a primary plugin leaves it.
+func pod(t *testing.T) *redirecttest.NetNS {
+	t.Helper()
+	redirecttest.NeedsKernel(t)
+	n := redirecttest.NewNetNS(t)
+	for _, line := range []string{
+		"ip link set lo up", "ip link add eth0 type veth peer name wire", "ip addr add 10.9.0.2/24 dev eth0",
+		"ip addr add fd09::2/64 dev eth0 nodad", "ip link set wire up", "ip link set eth0 up",
+		"ip route add default via 10.9.0.1", "ip -6 route add default via fd09::1",
+	} {
+		n.Run(t, "", strings.Fields(line)...)
+	}
+	return n
+}
+
+func redirected(t *testing.T, n *redirecttest.NetNS, change func(*redirect.Spec)) {
+	t.Helper()
+	s := redirect.EnvoyDefaults()
+	if change != nil {
+		change(&s)
+	}
+	rs, err := redirect.Compile(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := netfilter.Commit(n.Path, rs, netfilter.Options{Owner: redirect.Attachment{ContainerID: "c1", IfName: "eth0"}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// listens opens a port as a user, until the test's end.
+func listens(t *testing.T, n *redirecttest.NetNS, uid uint32, address string) {
+	t.Helper()
+	err := n.DoAs(redirecttest.Owner{UID: uid, GID: uid}, func() error {
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func report(t *testing.T, n *redirecttest.NetNS) inspect.Report {
+	t.Helper()
+	seen, err := inspect.Look(n.Path, inspect.ReadProcesses())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inspect.NewReport("shop/cart-0", "asked for by its path", n.Path, seen, inspect.Wanted{})
+}
+
+func says(t *testing.T, text string, want ...string) {
+	t.Helper()
+	flat := strings.Join(strings.Fields(text), " ")
+	for _, w := range want {
+		if !strings.Contains(flat, w) {
+			t.Errorf("%q is not in\n%s", w, text)
+		}
+	}
+}
+
+func TestAGoodPod(t *testing.T) {
+	n := pod(t)
+	redirected(t, n, nil)
+	listens(t, n, 1337, ":15001")
+	listens(t, n, 1337, ":15006")
+	listens(t, n, 1000, ":8080")
+	r := report(t, n)
+	if len(r.Findings) != 0 {
+		t.Errorf("findings: %+v", r.Findings)
+	}
+	says(t, inspect.Table(r, true),
+		"addresses 10.9.0.2,fd09::2", "rules detour's:",
+		"the app calls out IPv4, IPv6 proxy, port 15001 uid 1337",
+		"somebody calls the pod IPv4, IPv6 proxy, port 15006 uid 1337",
+		"the proxy calls out IPv4, IPv6 outside, untouched",
+		"the app calls localhost IPv4, IPv6 port 8080, untouched uid 1000",
+		"tcp [::]:15001 uid 1337", "nothing wrong found")
+}
+
+func TestWhatIsWrongIsSaid(t *testing.T) {
+	n := pod(t)
+	redirected(t, n, func(s *redirect.Spec) { s.IPFamilies = redirect.FamiliesIPv4 })
+	listens(t, n, 1337, ":15006")
+	r := report(t, n)
+	if !r.Wrong() {
+		t.Error("nothing is wrong")
+	}
+	says(t, inspect.Table(r, false), "!! nobody listens on 15001 (tcp): every outbound call will be refused",
+		"!! the app calls out: IPv4 goes to the proxy, IPv6 slips past it")
+
+	n = pod(t)
+	redirected(t, n, nil)
+	listens(t, n, 4242, ":15001")
+	says(t, inspect.Table(report(t, n), false), "!! the proxy's own calls (user 4242, group 4242) come back to port 15001: they loop")
+}
+
+func TestAPodWithoutRules(t *testing.T) {
+	r := report(t, pod(t))
+	says(t, inspect.Table(r, true), "rules none", "the app calls out IPv4, IPv6 outside, untouched - - no rule takes it")
+	if r.Wrong() {
+		t.Errorf("%+v", r.Findings)
+	}
+}
+
+// The rules of somebody else's init container, as iptables-nft and iptables-legacy write them.
+func TestForeignRules(t *testing.T) {
+	c := redirecttest.CaseOf(t, "walkthrough")
+	for _, tool := range []string{"iptables-nft-restore", "iptables-legacy-restore"} {
+		n := pod(t)
+		n.Run(t, c.ForeignRules(), tool)
+		says(t, inspect.Table(report(t, n), true), "rules somebody else's:", "the app calls out IPv4 proxy, port 15001 nobody listens",
+			"the proxy calls out IPv4, IPv6 outside, untouched")
+	}
+}
+
+func TestTheHostIsRefused(t *testing.T) {
+	redirecttest.NeedsKernel(t)
+	if _, err := inspect.Look("/proc/self/ns/net", nil); err == nil {
+		t.Error("looked into the host's own namespace")
+	}
+}
+
+// Both forms of the picture name every way; the page loads nothing.
+func TestThePicture(t *testing.T) {
+	n := pod(t)
+	redirected(t, n, func(s *redirect.Spec) { s.DNSPort = 15053 })
+	listens(t, n, 1337, ":15001")
+	r := report(t, n)
+	page, err := inspect.HTML(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	svg, err := inspect.SVG(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{page, svg} {
+		says(t, text, "the app calls out", "somebody calls the pod", "the app asks for a name", "→ :15053", "PREROUTING")
+		for _, outside := range []string{"<script", "<img", "@import", "url(http", `src="`, "ZgotmplZ"} {
+			if strings.Contains(text, outside) {
+				t.Errorf("the page has %s", outside)
+			}
+		}
+	}
+	for _, part := range strings.Split(page, `href="#`)[1:] {
+		id := part[:strings.Index(part, `"`)]
+		if !strings.Contains(page, `id="`+id+`"`) {
+			t.Errorf("a way leads to %s, which is not in the page", id)
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package inspect
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"strings"
+
+	"github.com/detour-cni/detour/inspect/words"
+	"github.com/detour-cni/detour/redirect"
+)
+
+// The picture: a column for each actor, a lane for each way. A packet starts at its sender,
+// meets a hook, and is bent or not; where it would have gone is dashed.
+const (
+	appAt, proxyAt, wireAt = 390, 740, 1090
+	gateAway               = 150 // from its sender to the hook
+	laneHeight             = 78
+	firstLane              = 150
+	pictureWidth           = 1200
+)
+
+//go:embed picture.css
+var pictureCSS string
+
+//go:embed page.css
+var pageCSS string
+
+//go:embed page.html
+var pageHTML string
+
+//go:embed picture.svg
+var pictureSVG string
+
+// drawn is a lane as the template wants it.
+type drawn struct {
+	Y, StartX                   int
+	Title, Packet, Label, Hover string
+	Link                        string
+	Gate                        string
+	GateX                       int
+	Line, Ghost                 string // SVG paths
+	Class                       string // bent, passed or lost
+	Cross                       bool
+}
+
+type picture struct {
+	Name, Proxy, Wire, Summary string
+	Width, Height, Bottom      int
+	Lanes                      []drawn
+	CSS                        template.CSS
+	Page                       bool
+}
+
+func (r Report) picture(page bool) picture {
+	p := picture{Name: r.Name, Proxy: "not seen", Wire: r.Seen.Uplink, Width: pictureWidth, CSS: template.CSS(pictureCSS), Page: page}
+	if proxy, ok := r.Seen.Proxy(); ok {
+		p.Proxy = fmt.Sprintf("uid %d", proxy.UID)
+		for _, w := range r.Ways {
+			if w.Ends == Proxy && w.Listener != nil {
+				p.Proxy = w.Listener.Owner()
+			}
+		}
+	}
+	var said []string
+	for i, l := range r.lanes() {
+		p.Lanes = append(p.Lanes, l.draw(firstLane+i*laneHeight))
+		said = append(said, fmt.Sprintf("%s: %s.", l.Title, l.Where()))
+	}
+	p.Summary = strings.Join(said, " ")
+	p.Height = firstLane + len(p.Lanes)*laneHeight
+	p.Bottom = p.Height - 20
+	return p
+}
+
+func at(a Actor) int {
+	return map[Actor]int{App: appAt, Proxy: proxyAt, Wire: wireAt}[a]
+}
+
+func (l lane) draw(y int) drawn {
+	from, meant := at(l.From), at(l.Meant)
+	toward := 1
+	if l.From == Wire || l.From == Proxy && l.Meant == App {
+		toward = -1
+	}
+	d := drawn{Y: y, StartX: from, Title: l.Title, Gate: string(l.Packet.Hook), GateX: from + toward*gateAway, Class: "passed", Hover: l.Reason(), Link: l.anchor()}
+	d.Packet = fmt.Sprintf("%s to %s, %s", strings.ToUpper(l.Packet.Proto.String()), l.Packet.Dst, l.Families)
+	switch l.Ends {
+	case Nobody:
+		d.Class, d.Cross = "lost", true
+		d.Line = fmt.Sprintf("M%d %d H%d", from, y, d.GateX-toward*58)
+		d.Label = l.Where()
+		return d
+	case l.Meant:
+		d.Label = "untouched"
+	default:
+		d.Class = "bent"
+		d.Label = fmt.Sprintf("→ :%d", l.At.Port())
+	}
+	if l.Outcome.Verdict != redirect.Passed && l.Ends == l.Meant {
+		d.Class, d.Label = "bent", fmt.Sprintf("→ :%d", l.At.Port())
+	}
+	if l.Count.Counted {
+		d.Label += fmt.Sprintf(" · %d packets", l.Count.Packets)
+	}
+	if l.At.IsValid() && l.Listener == nil && d.Class == "bent" {
+		d.Class = "lost"
+		d.Label += " · nobody listens"
+	}
+	d.Line, d.Ghost = path(from, d.GateX, at(l.Ends), y, toward), ""
+	if l.Ends != l.Meant {
+		d.Ghost = path(at(l.Ends), at(l.Ends), meant, y, toward)
+		if meant == from {
+			d.Ghost = path(d.GateX, d.GateX, meant, y, toward)
+		}
+	}
+	return d
+}
+
+// path is straight, or a bow where the packet comes back to where it was sent from.
+func path(from, gate, to, y, toward int) string {
+	const arrow = 9
+	if back := (to-gate)*toward < 0; back {
+		return fmt.Sprintf("M%d %d H%d C%d %d %d %d %d %d", from, y, gate+toward*40, gate+toward*110, y+2, gate+toward*60, y+27, to+toward*arrow, y+20)
+	}
+	return fmt.Sprintf("M%d %d H%d", from, y, to-toward*arrow)
+}
+
+// anchor is the row of the rule that decided, in the page.
+func (w Way) anchor() string {
+	if w.Decided == nil {
+		return ""
+	}
+	return anchor(w.Decided.Scope, w.Decided.Chain, w.Decided.Index)
+}
+
+func anchor(scope, chain string, index int) string {
+	return strings.ReplaceAll(fmt.Sprintf("rule %s %s %d", scope, chain, index+1), " ", "-")
+}
+
+// SVG draws the report; the picture stands alone.
+func SVG(r Report) (string, error) {
+	t, err := template.New("svg").Parse(pictureSVG)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	err = t.Execute(&b, r.picture(false))
+	return b.String(), err
+}
+
+// HTML is one page with the picture, the rules and the sockets. It loads nothing.
+func HTML(r Report) (string, error) {
+	t := template.New("page").Funcs(template.FuncMap{
+		"match": words.Match, "target": words.Target, "packets": packets, "hangs": hangs, "anchor": anchor, "from1": func(i int) int { return i + 1 },
+	})
+	if _, err := t.New("svg").Parse(pictureSVG); err != nil {
+		return "", err
+	}
+	if _, err := t.Parse(pageHTML); err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	err := t.Execute(&b, struct {
+		Report
+		Picture picture
+		CSS     template.CSS
+	}{r, r.picture(true), template.CSS(pageCSS)})
+	return b.String(), err
+}
+
+// Places of a lane's parts, for the template.
+
+// Top is the upper edge of what can be clicked.
+func (d drawn) Top() int { return d.Y - 36 }
+
+// TitleY is the title's line.
+func (d drawn) TitleY() int { return d.Y - 4 }
+
+// PacketY is the packet's line.
+func (d drawn) PacketY() int { return d.Y + 15 }
+
+// GateLeft is the left edge of the hook's pill.
+func (d drawn) GateLeft() int { return d.GateX - 52 }
+
+// GateTop is its upper edge.
+func (d drawn) GateTop() int { return d.Y - 12 }
+
+// GateText is its text's line.
+func (d drawn) GateText() int { return d.Y + 4 }
+
+// LabelX is where the label's middle is: over the hook.
+func (d drawn) LabelX() int { return d.GateX }
+
+// LabelY is the label's line.
+func (d drawn) LabelY() int { return d.Y - 19 }
