@@ -1,9 +1,13 @@
 package inspect_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/detour-cni/detour/inspect"
 	"github.com/detour-cni/detour/redirect"
@@ -109,6 +113,34 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	redirected(t, n, nil)
 	listens(t, n, 4242, ":15001")
 	says(t, inspect.Table(report(t, n), false), "!! the proxy's own calls (user 4242, group 4242) come back to port 15001: they loop")
+}
+
+func TestWhatIsDroppedIsSaid(t *testing.T) {
+	n := pod(t)
+	redirected(t, n, func(s *redirect.Spec) { s.InboundMode = redirect.InboundTProxy })
+	says(t, inspect.Table(report(t, n), false), "!! somebody calls the pod: dropped: no transparent listener")
+}
+
+// What programs get is what docs/schemas says, of a pod with everything.
+func TestTheDocumentKeepsItsSchema(t *testing.T) {
+	n := pod(t)
+	redirected(t, n, func(s *redirect.Spec) { s.InboundMode, s.DNSPort = redirect.InboundTProxy, 15053 })
+	listens(t, n, 1337, ":15001")
+	text, err := json.Marshal(inspect.NewDocument([]inspect.Report{report(t, n)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, err := jsonschema.NewCompiler().Compile("../docs/schemas/inspect.v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(document); err != nil {
+		t.Errorf("%v in %s", err, text)
+	}
 }
 
 func TestAPodWithoutRules(t *testing.T) {

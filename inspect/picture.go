@@ -39,9 +39,8 @@ type drawn struct {
 	Link                        string
 	Gate                        string
 	GateX                       int
-	Line, Ghost                 string // SVG paths
+	Line, Head, Ghost           string // SVG paths
 	Class                       string // bent, passed or lost
-	Cross                       bool
 }
 
 type picture struct {
@@ -87,7 +86,7 @@ func (l lane) draw(y int) drawn {
 	d.Packet = fmt.Sprintf("%s to %s, %s", strings.ToUpper(l.Packet.Proto.String()), l.Packet.Dst, l.Families)
 	switch l.Ends {
 	case Nobody:
-		d.Class, d.Cross = "lost", true
+		d.Class = "lost"
 		d.Line = fmt.Sprintf("M%d %d H%d", from, y, d.GateX-toward*58)
 		d.Label = l.Where()
 		return d
@@ -107,23 +106,31 @@ func (l lane) draw(y int) drawn {
 		d.Class = "lost"
 		d.Label += " · nobody listens"
 	}
-	d.Line, d.Ghost = path(from, d.GateX, at(l.Ends), y, toward), ""
+	d.Line, d.Head = path(from, d.GateX, at(l.Ends), y, toward)
 	if l.Ends != l.Meant {
-		d.Ghost = path(at(l.Ends), at(l.Ends), meant, y, toward)
+		start := at(l.Ends)
 		if meant == from {
-			d.Ghost = path(d.GateX, d.GateX, meant, y, toward)
+			start = d.GateX
 		}
+		d.Ghost, _ = path(start, start, meant, y, toward)
 	}
 	return d
 }
 
-// path is straight, or a bow where the packet comes back to where it was sent from.
-func path(from, gate, to, y, toward int) string {
-	const arrow = 9
+// path is straight, or a bow where the packet comes back to where it was sent from; head is
+// the point of the arrow.
+func path(from, gate, to, y, toward int) (line, head string) {
 	if back := (to-gate)*toward < 0; back {
-		return fmt.Sprintf("M%d %d H%d C%d %d %d %d %d %d", from, y, gate+toward*40, gate+toward*110, y+2, gate+toward*60, y+27, to+toward*arrow, y+20)
+		end := to + toward*9
+		line = fmt.Sprintf("M%d %d H%d C%d %d %d %d %d %d", from, y, gate+toward*40, gate+toward*110, y+2, gate+toward*60, y+27, end, y+20)
+		return line, arrowhead(end, y+20, -toward)
 	}
-	return fmt.Sprintf("M%d %d H%d", from, y, to-toward*arrow)
+	end := to - toward*9
+	return fmt.Sprintf("M%d %d H%d", from, y, end), arrowhead(end, y, toward)
+}
+
+func arrowhead(x, y, toward int) string {
+	return fmt.Sprintf("M%d %d l0 -12 l%d 6 l0 0 z", x-toward*3, y+6, toward*12)
 }
 
 // anchor is the row of the rule that decided, in the page.

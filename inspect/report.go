@@ -38,7 +38,7 @@ type Finding struct {
 // NewReport walks the sample packets, and looks for what is wrong.
 func NewReport(name, found, netns string, seen Pod, wanted Wanted) Report {
 	r := Report{Name: name, Found: found, Netns: netns, Wanted: wanted, Seen: seen, Ways: seen.Ways()}
-	r.Findings = slices.Concat(r.unwanted(), r.unheard(), r.looping(), r.oneFamily(), r.untold())
+	r.Findings = slices.Concat(r.unwanted(), r.unheard(), r.dropped(), r.looping(), r.oneFamily(), r.untold())
 	return r
 }
 
@@ -60,7 +60,7 @@ func (r Report) unwanted() []Finding {
 		"not as the annotations say: %v", r.Wanted.Drift)}
 }
 
-// consequences are what happens where nobody listens.
+// consequence is what happens where nobody listens.
 func consequence(w Way) string {
 	return map[string]string{
 		"app-out": "every outbound call will be refused", "wire-in": "every inbound call will be refused",
@@ -83,6 +83,19 @@ func (r Report) unheard() (all []Finding) {
 		if !said[what] {
 			said[what] = true
 			all = append(all, wrong("look at the proxy's container: is it there, has it started, is it configured for this port?", "%s", what))
+		}
+	}
+	return all
+}
+
+// dropped looks for ways that end at a rule.
+func (r Report) dropped() (all []Finding) {
+	said := map[string]bool{}
+	for _, w := range r.Ways {
+		what := fmt.Sprintf("%s: dropped: %s", w.Title, w.Reason())
+		if w.Outcome.Verdict == redirect.Dropped && !said[what] {
+			said[what] = true
+			all = append(all, wrong("if the rule means it, nothing is to be done; if it waits for a listener, look at the proxy's container", "%s", what))
 		}
 	}
 	return all

@@ -67,7 +67,7 @@ func (p Pod) Ways() (ways []Way) {
 		ways = append(ways,
 			p.sends("app-out", "the app calls out", App, Wire, p.App(), own[0], netip.AddrPortFrom(out, 80), redirect.TCPProto),
 			p.arrives(netip.AddrPortFrom(out, 40000), netip.AddrPortFrom(own[0], port)),
-			p.sends("app-self", "the app calls the pod's own address", App, App, p.App(), own[0], netip.AddrPortFrom(own[0], port), redirect.TCPProto),
+			p.sends("app-self", "the app calls its own pod", App, App, p.App(), own[0], netip.AddrPortFrom(own[0], port), redirect.TCPProto),
 			p.sends("app-localhost", "the app calls localhost", App, App, p.App(), local, netip.AddrPortFrom(local, port), redirect.TCPProto),
 		)
 		if known {

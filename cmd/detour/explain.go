@@ -20,6 +20,7 @@ func explainCommand() *cobra.Command {
 		call   call
 		look   looker
 		output string
+		other  string
 	)
 	c := &cobra.Command{
 		Use:   "explain [TARGET] --from WHO --to ADDRESS:PORT",
@@ -38,9 +39,13 @@ Exit code 0: there is an answer. 2: usage. 3: nobody can say.`,
 		Example: `  detour explain shop/cart-0 --from app --to 10.96.0.10:80
   detour explain --pod cart.yaml --from app --to 10.96.0.10:80
   detour explain --spec redirect.json --from wire --to :8080 -o json
+  detour explain --spec old.json --diff new.json
   kubectl get pod cart-0 -o yaml | detour explain --pod - --from proxy --to 10.0.0.1:443`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if other != "" {
+				return call.compare(source, other, c.InOrStdin(), c.OutOrStdout())
+			}
 			explain := call.compiled
 			if len(args) == 1 {
 				explain = call.ofLive(args[0], look, c.Flags().Changed("in"))
@@ -60,6 +65,7 @@ Exit code 0: there is an answer. 2: usage. 3: nobody can say.`,
 	}
 	source.register(c.Flags())
 	call.register(c.Flags())
+	c.Flags().StringVar(&other, "diff", "", "another file like --spec or --pod: which packets change their way from the first to this (exit code 1: some do)")
 	c.Flags().StringVar(&look.cache, "cache", "/var/lib/cni/results", "the runtime's cache of CNI results")
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return c
@@ -79,6 +85,29 @@ func (c *call) compiled(s source, stdin io.Reader) (e explanation, err error) {
 	}
 	e.out = redirect.Trace(rs, e.packet)
 	return e, nil
+}
+
+// compare prints what changes from one redirect to another.
+func (c *call) compare(s source, other string, stdin io.Reader, out io.Writer) error {
+	before, err := s.read(stdin)
+	if err != nil {
+		return err
+	}
+	second := s
+	if s.spec != "" {
+		second.spec = other
+	} else {
+		second.pod = other
+	}
+	after, err := second.read(stdin)
+	if err != nil {
+		return err
+	}
+	all, err := c.diff(before, after)
+	if err != nil {
+		return err
+	}
+	return printChanges(out, all)
 }
 
 // ofLive explains for a pod that is there.

@@ -4,9 +4,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // TestMain lets scripts run this very program as `detour`.
@@ -22,11 +24,21 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PLUGIN", plugin)
 			return nil
 		},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"schema": schema},
 		Dir:                 "../../testdata/detour",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("DETOUR_UPDATE") == "1",
 	})
+}
+
+// schema holds a script's stdout against docs/schemas: schema explain.
+func schema(ts *testscript.TestScript, _ bool, args []string) {
+	rules, err := jsonschema.NewCompiler().Compile("../../docs/schemas/" + args[0] + ".v1.json")
+	ts.Check(err)
+	document, err := jsonschema.UnmarshalJSON(strings.NewReader(ts.ReadFile("stdout")))
+	ts.Check(err)
+	ts.Check(rules.Validate(document))
 }
 
 // build makes a program of cmd/ in dir, stripped as a release is.

@@ -54,7 +54,7 @@ func (r Rules) RuleSet() redirect.RuleSet {
 // Count is the counter of the rule that a step of [redirect.Trace] was at.
 func (r Rules) Count(s redirect.Step) Count {
 	for _, c := range r.Chains {
-		if c.Live.Scope == s.Scope && c.Name == s.Chain && s.Index < len(c.Counts) {
+		if c.Live != nil && c.Live.Scope == s.Scope && c.Name == s.Chain && s.Index < len(c.Counts) {
 			return c.Counts[s.Index]
 		}
 	}
