@@ -117,6 +117,7 @@ fuzz-short: ## Run every fuzz target for three seconds
 bench: deps build ## Measure a whole ADD against its peers: docs/benchmarks.md (root; BENCHFLAGS=...)
 	@$(GO) build -o $(BIN)/ ./bench
 	@$(BIN)/bench $(BENCHFLAGS)
+	@DETOUR_NETNS_TESTS=1 hack/isolate.sh $(GO) test -run '^$$' -bench All ./inspect
 demo: deps build ## See it work: an app, a proxy, a pod, step by step (root)
 	@$(GO) build -o $(BIN)/ ./demo
 	@$(BIN)/demo

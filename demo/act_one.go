@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/detour-cni/detour/demo/proxy"
+	"github.com/detour-cni/detour/inspect"
 	"github.com/detour-cni/detour/redirect"
 )
 
@@ -26,7 +27,7 @@ func actOne(s *screen, n *node) error {
 		return err
 	}
 	c := &cart{screen: s, node: n, options: map[string]any{"pods": "all", "backend": "nftables"}, rules: rules}
-	for _, step := range []func() error{c.start, c.outbound, c.own, c.inbound, c.table, c.again, c.broken, c.repaired, c.end} {
+	for _, step := range []func() error{c.start, c.outbound, c.own, c.inbound, c.table, c.again, c.broken, c.repaired, c.picture, c.end} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -222,6 +223,27 @@ func (c *cart) repaired() error {
 		return err
 	}
 	c.check(one(seen, proxy.Outbound, got.Local, serviceAt("v4")), "the app's calls take the way through the proxy again", seen, got)
+	return nil
+}
+
+func (c *cart) picture() error {
+	c.step("The same as a picture")
+	c.say("detour inspect looks into a live pod, whoever wrote its rules: where packets go, who listens there, and what is wrong.")
+	c.ran("detour inspect " + c.pod.netns + " -o html > cart.html")
+	seen, err := inspect.Look(c.pod.netns, inspect.ReadProcesses())
+	if err != nil {
+		return err
+	}
+	report := inspect.NewReport("demo/cart", "the demo's pod", c.pod.netns, seen, inspect.Wanted{})
+	page, err := inspect.HTML(report)
+	if err != nil {
+		return err
+	}
+	if _, err := c.page.WriteString(page); err != nil {
+		return err
+	}
+	c.check(len(report.Findings) == 0, "nothing is wrong with the pod", report.Findings)
+	c.saw("picture", "%s", c.page.Name())
 	return nil
 }
 

@@ -35,6 +35,13 @@ func isolate() int {
 	runtime.LockOSThread()
 	cmd := exec.Command("/proc/self/exe", "inside", "-bin", bin)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	page, err := os.Create(filepath.Join(bin, "cart.html"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		return 1
+	}
+	defer page.Close()
+	cmd.ExtraFiles = []*os.File{page} // its mounts may cover the place
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGKILL,

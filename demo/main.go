@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -53,6 +54,7 @@ func inside(args []string) int {
 	s.opening()
 	n, err := newNode(*bin)
 	if err == nil {
+		n.page = os.NewFile(3, filepath.Join(*bin, "cart.html")) // ExtraFiles, in isolate
 		err = errors.Join(play(s, n), n.stop())
 	}
 	return s.ending(err, time.Since(start))

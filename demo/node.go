@@ -34,7 +34,10 @@ func serviceAt(family string) string {
 func families() []string { return []string{"v4", "v6"} }
 
 // node is the machine that the demo plays: the namespaces that it runs in.
-type node struct{ running []*process }
+type node struct {
+	running []*process
+	page    *os.File // where the picture goes
+}
 
 // newNode makes the namespaces a node: files, loopback, a service out there.
 func newNode(bin string) (*node, error) {

@@ -100,7 +100,7 @@ func (s *screen) ending(err error, took time.Duration) int {
 	if err != nil || len(s.wrong) > 0 {
 		return 1
 	}
-	s.print("%s", s.paint(green, fmt.Sprintf("All as promised: %d things measured in %d steps, %s. Nothing is left behind.", s.checks, s.steps, seconds)))
+	s.print("%s", s.paint(green, fmt.Sprintf("All as promised: %d things measured in %d steps, %s. Nothing is left behind but the picture.", s.checks, s.steps, seconds)))
 	return 0
 }
 

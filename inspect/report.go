@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/detour-cni/detour/redirect"
+	"github.com/detour-cni/detour/redirect/live"
 )
 
 // Report is all that is to be shown of a pod.
@@ -16,6 +18,21 @@ type Report struct {
 	Seen               Pod
 	Ways               []Way
 	Findings           []Finding
+	// Before are the counters Elapsed ago, for rates; nil for none.
+	Before  *live.Rules
+	Elapsed time.Duration
+}
+
+// counted is a rule's packets, and how many a second there were since Before.
+func (r Report) counted(s redirect.Step) string {
+	now := r.Seen.Rules.Count(s)
+	text := packets(now)
+	if r.Before == nil || !now.Counted || r.Elapsed <= 0 {
+		return text
+	}
+	// A rule that was written anew starts at 0.
+	before := min(r.Before.Count(s).Packets, now.Packets)
+	return fmt.Sprintf("%s (%.1f/s)", text, float64(now.Packets-before)/r.Elapsed.Seconds())
 }
 
 // Wanted is what the pod's annotations and the node's options ask for.

@@ -26,7 +26,7 @@ func Table(r Report, wide bool) string {
 	t = tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "WAY\tFAMILIES\tENDS AT\tLISTENING\tPACKETS\tWHY")
 	for _, l := range r.lanes() {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Title, l.Families, l.Where(), dash(l.Listening()), packets(l.Count), l.Reason())
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Title, l.Families, l.Where(), dash(l.Listening()), r.passed(l), l.Reason())
 	}
 	flush(t)
 	if wide {
@@ -57,6 +57,14 @@ func dash(s string) string {
 	return s
 }
 
+// passed is what the rule that decides a lane has counted; two families may have one each.
+func (r Report) passed(l lane) string {
+	if l.Decided == nil || r.Before == nil {
+		return packets(l.Count)
+	}
+	return r.counted(*l.Decided)
+}
+
 func packets(c live.Count) string {
 	if !c.Counted {
 		return "-"
@@ -71,7 +79,7 @@ func details(r Report) string {
 		fmt.Fprintf(&b, "\n%s, %s\n", c.Name, hangs(c))
 		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		for i, rule := range c.Rules {
-			fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%s\n", i+1, packets(c.Counts[i]), words.Match(rule.Match), words.Target(rule.Target), rule.Why)
+			fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%s\n", i+1, r.counted(redirect.Step{Scope: c.Live.Scope, Chain: c.Name, Index: i}), words.Match(rule.Match), words.Target(rule.Target), rule.Why)
 		}
 		flush(t)
 	}

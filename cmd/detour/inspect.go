@@ -32,6 +32,7 @@ func inspectCommand() *cobra.Command {
 		look   looker
 		output string
 		all    bool
+		watch  bool
 	)
 	c := &cobra.Command{
 		Use:   "inspect TARGET | --all",
@@ -45,6 +46,7 @@ Exit code 0: nothing is wrong. 1: something is, and said. 2: usage. 3: nobody ca
 		Example: `  detour inspect shop/cart-0
   detour inspect 4242 -o wide
   detour inspect /var/run/netns/cni-0b1c -o html > cart.html
+  detour inspect shop/cart-0 --watch
   detour inspect --all -o json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -54,9 +56,17 @@ Exit code 0: nothing is wrong. 1: something is, and said. 2: usage. 3: nobody ca
 			if err := inspectOutput(output, all); err != nil {
 				return exit{exitUsage, err}
 			}
+			if watch {
+				if err := checkWatch(c.OutOrStdout(), output, all); err != nil {
+					return exit{exitUsage, err}
+				}
+			}
 			targets, err := look.targets(args)
 			if err != nil {
 				return err
+			}
+			if watch {
+				return look.watch(c.Context(), c.OutOrStdout(), targets[0], output)
 			}
 			reports, gone := look.reports(targets)
 			if err := show(c.OutOrStdout(), reports, output); err != nil {
@@ -69,6 +79,7 @@ Exit code 0: nothing is wrong. 1: something is, and said. 2: usage. 3: nobody ca
 	c.Flags().StringVar(&look.config, "config", "", "file with the node's options (default: our entry in --conf-dir)")
 	c.Flags().StringVarP(&output, "output", "o", "table", "table, wide, json, yaml, svg or html")
 	c.Flags().BoolVar(&all, "all", false, "every pod of the node")
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "again each second, with packets a second, until Ctrl-C")
 	return c
 }
 
