@@ -3,10 +3,11 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/detour-cni/detour/demo/proxy"
-	"github.com/detour-cni/detour/inspect"
 	"github.com/detour-cni/detour/redirect"
 )
 
@@ -230,19 +231,12 @@ func (c *cart) picture() error {
 	c.step("The same as a picture")
 	c.say("detour inspect looks into a live pod, whoever wrote its rules: where packets go, who listens there, and what is wrong.")
 	c.ran("detour inspect " + c.pod.netns + " -o html > cart.html")
-	seen, err := inspect.Look(c.pod.netns, inspect.ReadProcesses())
-	if err != nil {
-		return err
-	}
-	report := inspect.NewReport("demo/cart", "the demo's pod", c.pod.netns, seen, inspect.Wanted{})
-	page, err := inspect.HTML(report)
-	if err != nil {
-		return err
-	}
-	if _, err := c.page.WriteString(page); err != nil {
-		return err
-	}
-	c.check(len(report.Findings) == 0, "nothing is wrong with the pod", report.Findings)
+	look := exec.Command(filepath.Join(home, "bin", "detour"), "inspect", c.pod.netns, "-o", "html")
+	look.Stdout = c.page
+	var errs strings.Builder
+	look.Stderr = &errs
+	err := look.Run()
+	c.check(err == nil, "nothing is wrong with the pod", err, errs.String())
 	c.saw("picture", "%s", c.page.Name())
 	return nil
 }

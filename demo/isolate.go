@@ -15,7 +15,7 @@ import (
 )
 
 // programs are what the demo runs, besides itself.
-var programs = []string{"detour-cni", "cnitool", "bridge", "host-local"}
+var programs = []string{"detour", "detour-cni", "cnitool", "bridge", "host-local"}
 
 // exitInterrupted is what shells expect of a program that SIGINT has ended (128 + 2).
 const exitInterrupted = 130

@@ -100,7 +100,7 @@ func (l lane) draw(y int) drawn {
 		d.Class, d.Label = "bent", fmt.Sprintf("→ :%d", l.At.Port())
 	}
 	if l.Count.Counted {
-		d.Label += fmt.Sprintf(" · %d packets", l.Count.Packets)
+		d.Label += fmt.Sprintf(" · %d packet%s", l.Count.Packets, map[bool]string{false: "s"}[l.Count.Packets == 1])
 	}
 	if l.At.IsValid() && l.Listener == nil && d.Class == "bent" {
 		d.Class = "lost"
