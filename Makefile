@@ -32,7 +32,7 @@ build: ## Build every program under cmd/ into bin/, static and stripped
 
 .PHONY: image
 image: ## The container image for amd64 and arm64, without a daemon: bin/detour-image.tar
-	@for arch in amd64 arm64; do CGO_ENABLED=0 GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.buildVersion=$(VERSION)" -o $(BIN)/image/$$arch/ ./cmd/detour ./cmd/detour-cni || exit 1; done
+	@for arch in amd64 arm64; do CGO_ENABLED=0 GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.buildVersion=$(VERSION)" -o $(BIN)/image/$$arch/ ./cmd/detour ./cmd/detour-cni ./cmd/detour-validate || exit 1; done
 	@$(GO) -C deploy/image run . -version $(VERSION) -tag detour-cni/detour:$(VERSION) -o $(CURDIR)/$(BIN)/detour-image.tar amd64=$(CURDIR)/$(BIN)/image/amd64 arm64=$(CURDIR)/$(BIN)/image/arm64
 	@ls -l $(BIN)/detour-image.tar | awk '{print $$NF " " int($$5/1e5)/10 " MB"}'
 

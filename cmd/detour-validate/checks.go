@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// family is one of the pod's, or one that it has not.
+type family struct {
+	name, suffix string // "IPv4", and what net calls it
+	stranger     netip.Addr
+	local        netip.Addr
+}
+
+// The strangers are for documentation (RFC 5737, RFC 3849): nobody answers there.
+func families() [2]family {
+	return [2]family{
+		{"IPv4", "4", netip.AddrFrom4([4]byte{198, 51, 100, 1}), netip.AddrFrom4([4]byte{127, 0, 0, 1})},
+		{"IPv6", "6", netip.MustParseAddr("2001:db8:1::1"), netip.IPv6Loopback()},
+	}
+}
+
+// validate makes all checks, side by side: none shares a port with another.
+func validate(o options) []result {
+	var (
+		wait sync.WaitGroup
+		per  [2][]result
+	)
+	for i, f := range families() {
+		wait.Go(func() { per[i] = f.checks(o) })
+	}
+	wait.Wait()
+	all := append(per[0], per[1]...)
+	return append(all, result{"inbound hook", unknown, "what comes from outside cannot be sent from inside"})
+}
+
+func (f family) checks(o options) []result {
+	own, ok := f.own()
+	if !ok {
+		return []result{{f.name, absent, "no route, or no address"}}
+	}
+	var checks []func() result
+	if o.as == "proxy" {
+		checks = append(checks, func() result { return f.letThrough(o) })
+		if o.hairpin {
+			checks = append(checks, func() result {
+				return f.bent("the proxy's call to its own pod", own, unused(f), uint16(o.inboundPort), o.patience)
+			})
+		}
+	} else {
+		checks = append(checks,
+			func() result { return f.bent("outbound TCP", f.stranger, 80, uint16(o.outboundPort), o.patience) },
+			func() result { return f.direct("calls to localhost", f.local, o.patience) },
+			func() result { return f.direct("calls to the pod itself", own, o.patience) })
+		if o.dns != 0 {
+			checks = append(checks,
+				func() result { return f.bent("DNS over TCP", f.stranger, 53, uint16(o.dns), o.patience) },
+				func() result { return f.dns(uint16(o.dns), o.patience) })
+		}
+	}
+	all := make([]result, len(checks))
+	var wait sync.WaitGroup
+	for i, check := range checks {
+		wait.Go(func() { all[i] = check() })
+	}
+	wait.Wait()
+	return all
+}
+
+// own is the address that the pod would call the stranger from. Connecting a UDP socket
+// sends nothing, it only asks for the route.
+func (f family) own() (netip.Addr, bool) {
+	c, err := net.Dial("udp"+f.suffix, netip.AddrPortFrom(f.stranger, 9).String())
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	defer c.Close()
+	a, err := netip.ParseAddrPort(c.LocalAddr().String())
+	return a.Addr(), err == nil && !a.Addr().IsLoopback() && !a.Addr().IsLinkLocalUnicast()
+}
+
+// bent proves that a call to address and port lands on another one: our own listener there
+// takes it; or, where somebody has the port, it is answered although nobody is there.
+func (f family) bent(what string, to netip.Addr, port, want uint16, patience time.Duration) result {
+	r := result{what: f.name + " " + what}
+	l, err := net.Listen("tcp"+f.suffix, fmt.Sprintf(":%d", want))
+	if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+		r.state, r.why = unknown, err.Error()
+		return r
+	}
+	var callers chan string
+	if l != nil {
+		defer l.Close()
+		callers = callersOf(l)
+	}
+	dst := netip.AddrPortFrom(to, port)
+	local, err := f.call(dst, patience)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		r.state, r.why = broken, fmt.Sprintf("a call to %s is refused: it goes to a port where nobody listens, not to %d", dst, want)
+	case err != nil:
+		r.state, r.why = broken, fmt.Sprintf("a call to %s was not taken to port %d: %v", dst, want, reason(err))
+	case l == nil:
+		r.state, r.why = proved, fmt.Sprintf("somebody in the pod answers for %s, and port %d is held", dst, want)
+	case !heard(callers, local, patience):
+		r.state, r.why = broken, fmt.Sprintf("a call to %s is answered, but not at port %d", dst, want)
+	default:
+		r.state, r.why = proved, fmt.Sprintf("a call to %s lands on port %d", dst, want)
+	}
+	return r
+}
+
+// letThrough proves that the proxy's own call does not come back to it.
+func (f family) letThrough(o options) result {
+	r := result{what: f.name + " the proxy's own calls out"}
+	l, err := net.Listen("tcp"+f.suffix, fmt.Sprintf(":%d", o.outboundPort))
+	if l != nil {
+		defer l.Close()
+	} else if !errors.Is(err, syscall.EADDRINUSE) {
+		r.state, r.why = unknown, err.Error()
+		return r
+	}
+	dst := netip.AddrPortFrom(f.stranger, 80)
+	if _, err := f.call(dst, o.patience); err == nil {
+		r.state, r.why = broken, fmt.Sprintf("a call to %s is answered from inside the pod: it loops", dst)
+		return r
+	}
+	r.state, r.why = proved, fmt.Sprintf("a call to %s leaves the pod", dst)
+	return r
+}
+
+// direct proves that a call inside the pod reaches the very port that it is for.
+func (f family) direct(what string, at netip.Addr, patience time.Duration) result {
+	r := result{what: f.name + " " + what}
+	l, err := net.Listen("tcp"+f.suffix, netip.AddrPortFrom(at, 0).String())
+	if err != nil {
+		r.state, r.why = unknown, err.Error()
+		return r
+	}
+	defer l.Close()
+	dst := netip.MustParseAddrPort(l.Addr().String())
+	callers := callersOf(l)
+	local, err := f.call(dst, patience)
+	if err != nil || !heard(callers, local, patience) {
+		r.state, r.why = broken, fmt.Sprintf("a call to %s does not arrive there: something takes it", dst)
+		return r
+	}
+	r.state, r.why = proved, fmt.Sprintf("a call to %s arrives there", dst)
+	return r
+}
+
+// dns proves that a query lands on the proxy's port: at our own socket, or, where somebody
+// has the port, by an answer from where nobody is.
+func (f family) dns(want uint16, patience time.Duration) result {
+	r := result{what: f.name + " DNS"}
+	dst := netip.AddrPortFrom(f.stranger, 53)
+	at, err := net.ListenPacket("udp"+f.suffix, netip.AddrPortFrom(f.local, want).String())
+	held := errors.Is(err, syscall.EADDRINUSE)
+	if err != nil && !held {
+		r.state, r.why = unknown, err.Error()
+		return r
+	}
+	if at != nil {
+		defer at.Close()
+	}
+	c, err := net.Dial("udp"+f.suffix, dst.String())
+	if err != nil {
+		r.state, r.why = unknown, err.Error()
+		return r
+	}
+	defer c.Close()
+	// A query for the name servers of the root: id, recursion desired, one question.
+	query := []byte{0xde, 0x70, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1}
+	if _, err := c.Write(query); err != nil {
+		r.state, r.why = broken, fmt.Sprintf("a query to %s is not taken to port %d: %v", dst, want, reason(err))
+		return r
+	}
+	buf, deadline := make([]byte, 1500), time.Now().Add(patience)
+	if held {
+		_ = c.SetReadDeadline(deadline)
+		if _, err := c.Read(buf); err != nil {
+			r.state, r.why = broken, fmt.Sprintf("a query to %s was not answered by whoever holds port %d: %v", dst, want, reason(err))
+			return r
+		}
+		r.state, r.why = proved, fmt.Sprintf("somebody in the pod answers for %s, and port %d is held", dst, want)
+		return r
+	}
+	_ = at.SetReadDeadline(deadline)
+	if n, _, err := at.ReadFrom(buf); err != nil || string(buf[:n]) != string(query) {
+		r.state, r.why = broken, fmt.Sprintf("a query to %s does not arrive at port %d", dst, want)
+		return r
+	}
+	r.state, r.why = proved, fmt.Sprintf("a query to %s lands on port %d", dst, want)
+	return r
+}
+
+// call connects and hangs up; local is the caller's end.
+func (f family) call(to netip.AddrPort, patience time.Duration) (local string, err error) {
+	ctx, stop := context.WithTimeout(context.Background(), patience)
+	defer stop()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp"+f.suffix, to.String())
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	return c.LocalAddr().String(), nil
+}
+
+// callersOf tells who connects, until the listener is closed.
+func callersOf(l net.Listener) chan string {
+	callers := make(chan string, 16)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			select {
+			case callers <- c.RemoteAddr().String():
+			default: // nobody waits for so many
+			}
+			_ = c.Close()
+		}
+	}()
+	return callers
+}
+
+// heard waits for one caller among those who connect.
+func heard(callers chan string, who string, patience time.Duration) bool {
+	late := time.After(patience)
+	for {
+		select {
+		case c := <-callers:
+			if c == who {
+				return true
+			}
+		case <-late:
+			return false
+		}
+	}
+}
+
+// unused is a port on which nobody listens at the moment.
+func unused(f family) uint16 {
+	l, err := net.Listen("tcp"+f.suffix, ":0")
+	if err != nil {
+		return 9
+	}
+	defer l.Close()
+	return netip.MustParseAddrPort(l.Addr().String()).Port()
+}
+
+// reason is the system's word for what went wrong with a call.
+func reason(err error) error {
+	var sys syscall.Errno
+	switch {
+	case errors.As(err, &sys):
+		return sys
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT):
+		return errors.New("nobody answers")
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return errors.New("nobody answers")
+	}
+	return err
+}
