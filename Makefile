@@ -122,6 +122,12 @@ demo: deps build ## See it work: an app, a proxy, a pod, step by step (root)
 	@$(GO) build -o $(BIN)/ ./demo
 	@$(BIN)/demo
 
+.PHONY: test-picture
+test-picture: ## Look at inspect's picture in a real browser: keyboard, console, contrast, print (root; apt install chromium)
+	@mkdir -p $(BIN)/pictures
+	@DETOUR_NETNS_TESTS=1 DETOUR_PICTURES=$(CURDIR)/$(BIN)/pictures hack/isolate.sh $(GO) test -count=1 -run TestThePicture ./inspect
+	@DETOUR_PICTURES=$(CURDIR)/$(BIN)/pictures $(GO) -C tools test -count=1 -tags picture -run TestPictureInABrowser .
+
 ##@ Style
 
 .PHONY: fmt

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"net"
+	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +15,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/detour-cni/detour/inspect"
+	"github.com/detour-cni/detour/plugin"
+	"github.com/detour-cni/detour/plugin/mesh"
 	"github.com/detour-cni/detour/redirect"
 	"github.com/detour-cni/detour/redirect/netfilter"
 	"github.com/detour-cni/detour/redirect/redirecttest"
@@ -144,23 +149,21 @@ func BenchmarkAll(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var pods []*redirecttest.NetNS
+	var pods []string
 	for range 200 {
 		n := redirecttest.NewNetNS(b)
 		if _, err := netfilter.Commit(n.Path, rs, netfilter.Options{Owner: redirect.Attachment{ContainerID: "c1", IfName: "eth0"}}); err != nil {
 			b.Fatal(err)
 		}
-		pods = append(pods, n)
+		pods = append(pods, n.Path)
 	}
 	for b.Loop() {
-		processes := inspect.ReadProcesses()
 		var reports []inspect.Report
-		for _, n := range pods {
-			seen, err := inspect.Look(n.Path, processes)
-			if err != nil {
-				b.Fatal(err)
+		for i, seen := range inspect.LookAll(pods) {
+			if seen.Err != nil {
+				b.Fatal(seen.Err)
 			}
-			reports = append(reports, inspect.NewReport("p", "", n.Path, seen, inspect.Wanted{}))
+			reports = append(reports, inspect.NewReport("p", "", pods[i], seen.Pod, inspect.Wanted{}))
 		}
 		if len(inspect.NewDocument(reports).Pods) != len(pods) {
 			b.Fatal("pods are missing")
@@ -219,32 +222,60 @@ func TestTheHostIsRefused(t *testing.T) {
 	}
 }
 
-// Both forms of the picture name every way; the page loads nothing.
-func TestThePicture(t *testing.T) {
+// pictured are the pods that the picture is tried on, here and in a browser (make test-picture).
+func pictured(t *testing.T) map[string]inspect.Report {
+	t.Helper()
+	all := map[string]inspect.Report{}
+	for name, change := range map[string]func(*redirect.Spec){
+		"redirect": nil,
+		"dns":      func(s *redirect.Spec) { s.DNSPort = 15053 },
+		"tproxy":   func(s *redirect.Spec) { s.InboundMode = redirect.InboundTProxy },
+		"linkerd": func(s *redirect.Spec) {
+			i := slices.IndexFunc(mesh.All(), func(d plugin.Dialect) bool { return d.Name == "linkerd" })
+			*s = mesh.All()[i].Defaults()
+		},
+	} {
+		n := pod(t)
+		redirected(t, n, change)
+		listens(t, n, 1337, ":15001")
+		all[name] = report(t, n)
+	}
 	n := pod(t)
-	redirected(t, n, func(s *redirect.Spec) { s.DNSPort = 15053 })
+	n.Run(t, redirecttest.CaseOf(t, "walkthrough").ForeignRules(), "iptables-nft-restore")
 	listens(t, n, 1337, ":15001")
-	r := report(t, n)
-	page, err := inspect.HTML(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	svg, err := inspect.SVG(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{page, svg} {
-		says(t, text, "the app calls out", "somebody calls the pod", "the app asks for a name", "→ :15053", "PREROUTING")
-		for _, outside := range []string{"<script", "<img", "@import", "url(http", `src="`, "ZgotmplZ"} {
-			if strings.Contains(text, outside) {
-				t.Errorf("the page has %s", outside)
+	all["istio-init"] = report(t, n)
+	return all
+}
+
+// Both forms of the picture name every way; the page loads nothing, and its links lead to rules.
+func TestThePicture(t *testing.T) {
+	for name, r := range pictured(t) {
+		page, err := inspect.HTML(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		svg, err := inspect.SVG(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{page, svg} {
+			says(t, text, "the app calls out", "somebody calls the pod", "the app asks for a name", "PREROUTING")
+			for _, outside := range []string{"<script", "<img", "@import", "url(http", `src="`, "ZgotmplZ"} {
+				if strings.Contains(text, outside) {
+					t.Errorf("%s: the page has %s", name, outside)
+				}
 			}
 		}
-	}
-	for _, part := range strings.Split(page, `href="#`)[1:] {
-		id := part[:strings.Index(part, `"`)]
-		if !strings.Contains(page, `id="`+id+`"`) {
-			t.Errorf("a way leads to %s, which is not in the page", id)
+		for _, part := range strings.Split(page, `href="#`)[1:] {
+			id := part[:strings.Index(part, `"`)]
+			if !strings.Contains(page, `id="`+id+`"`) {
+				t.Errorf("%s: a way leads to %s, which is not in the page", name, id)
+			}
+		}
+		if dir := os.Getenv("DETOUR_PICTURES"); dir != "" {
+			if err := os.WriteFile(filepath.Join(dir, name+".html"), []byte(page), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 
@@ -35,6 +37,34 @@ func Look(path string, all *Processes) (p Pod, err error) {
 	name(p.Sockets, inside)
 	p.Nameservers = nameservers(inside)
 	return p, nil
+}
+
+// A Glance is one of LookAll's.
+type Glance struct {
+	Pod Pod
+	Err error
+}
+
+// LookAll looks into the namespaces at paths, several at once: most of a look is the kernel
+// walking its table of sockets, a few milliseconds for each namespace.
+func LookAll(paths []string) []Glance {
+	processes := ReadProcesses()
+	all := make([]Glance, len(paths))
+	next := make(chan int)
+	var wait sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(paths)) {
+		wait.Go(func() {
+			for i := range next {
+				all[i].Pod, all[i].Err = Look(paths[i], processes)
+			}
+		})
+	}
+	for i := range paths {
+		next <- i
+	}
+	close(next)
+	wait.Wait()
+	return all
 }
 
 func ifaces() (all []Iface, err error) {

@@ -106,16 +106,19 @@ func (l looker) targets(args []string) ([]target, error) {
 
 // reports looks into each; what cannot be looked into is an error of its own.
 func (l looker) reports(targets []target) (reports []inspect.Report, failed error) {
-	processes := inspect.ReadProcesses()
 	options, err := l.options()
 	failed = err
+	var paths []string
 	for _, t := range targets {
-		seen, err := inspect.Look(t.netns, processes)
-		if err != nil {
-			failed = errors.Join(failed, lookError(err))
+		paths = append(paths, t.netns)
+	}
+	for i, seen := range inspect.LookAll(paths) {
+		if seen.Err != nil {
+			failed = errors.Join(failed, lookError(seen.Err))
 			continue
 		}
-		reports = append(reports, inspect.NewReport(t.name, t.found, t.netns, seen, wanted(t, options)))
+		t := targets[i]
+		reports = append(reports, inspect.NewReport(t.name, t.found, t.netns, seen.Pod, wanted(t, options)))
 	}
 	return reports, failed
 }
