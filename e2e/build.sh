@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 export CGO_ENABLED=0
 for version in e2e e2e-next; do
 	mkdir -p "bin/e2e/$version"
-	go build -trimpath -buildvcs=false -ldflags "-s -w -X main.buildVersion=$version" -o "bin/e2e/$version/" ./cmd/detour ./cmd/detour-cni
+	go build -trimpath -buildvcs=false -ldflags "-s -w -X main.buildVersion=$version" -o "bin/e2e/$version/" ./cmd/detour ./cmd/detour-cni ./cmd/detour-validate
 	go -C deploy/image run . -o "$PWD/bin/e2e/$version.tar" -tag "detour-cni/detour:$version" -version "$version" "$(go env GOARCH)=$PWD/bin/e2e/$version" >/dev/null
 done
 go -C e2e build -trimpath -ldflags "-s -w" -o ../bin/ ./box
