@@ -64,6 +64,7 @@ func TestPodsOfEveryKind(t *testing.T) {
 	users := false
 	own := meshed(t, "kinds", "own-users")
 	own.Spec.HostUsers = &users
+	checkedInside(own) // by the kernel's own uids, not the pod's
 	host := meshed(t, "kinds", "host-network")
 	host.Spec.HostNetwork = true
 	aside := meshed(t, "aside", "aside")

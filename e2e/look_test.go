@@ -22,18 +22,24 @@ func detour(t *testing.T, args ...string) (stdout string, err error) {
 	return string(out), err
 }
 
+// checkedInside gives the pod detour-validate as an init container: it starts only if its
+// packets are bent as they should be.
+func checkedInside(pod *corev1.Pod) {
+	no, yes, user := false, true, int64(1000)
+	pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{
+		Name: "detour-validate", Image: "detour-cni/detour:e2e", ImagePullPolicy: corev1.PullNever, Command: []string{"/detour-validate", "--as", "app"},
+		SecurityContext: &corev1.SecurityContext{RunAsUser: &user, RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no,
+			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+	})
+}
+
 // On the node: a pod is found by its name, inspected, explained, and checked from inside
 // under Pod Security restricted.
 func TestLookingIntoAPod(t *testing.T) {
 	install(t)
 	namespace(t, "shop", "restricted")
 	pod := manifest(t, "istio.yaml", "shop", "looked-at")
-	no, yes, user := false, true, int64(1000)
-	pod.Spec.InitContainers = []corev1.Container{{
-		Name: "detour-validate", Image: "detour-cni/detour:e2e", ImagePullPolicy: corev1.PullNever, Command: []string{"/detour-validate", "--as", "app"},
-		SecurityContext: &corev1.SecurityContext{RunAsUser: &user, RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no,
-			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
-	}}
+	checkedInside(pod)
 	create(t, pod)
 	running(t, "shop", "looked-at")
 	line, err := knode.Client.CoreV1().Pods("shop").GetLogs("looked-at", &corev1.PodLogOptions{Container: "detour-validate"}).DoRaw(t.Context())
