@@ -141,7 +141,7 @@ func (p Pod) Proxy() (Owner, bool) {
 				case redirect.UID:
 					return Owner{cond.IDs[0].First, cond.IDs[0].First}, true
 				case redirect.GID:
-					return Owner{appID, cond.IDs[0].First}, true
+					return Owner{AppID, cond.IDs[0].First}, true
 				}
 			}
 		}
@@ -149,14 +149,14 @@ func (p Pod) Proxy() (Owner, bool) {
 	return Owner{}, false
 }
 
-// appID is what "app" is in explain and inspect: a user and group that no rule means.
-const appID = 1000
+// AppID is what "app" is in explain and inspect: a user and group that no rule means.
+const AppID = 1000
 
 // App is any user but the proxy.
 func (p Pod) App() Owner {
-	app := Owner{appID, appID}
-	if proxy, ok := p.Proxy(); ok && (proxy.UID == appID || proxy.GID == appID) {
-		app = Owner{appID + 1, appID + 1}
+	app := Owner{AppID, AppID}
+	if proxy, ok := p.Proxy(); ok && (proxy.UID == AppID || proxy.GID == AppID) {
+		app = Owner{AppID + 1, AppID + 1}
 	}
 	return app
 }

@@ -3,7 +3,6 @@ package inspect_test
 import (
 	"bytes"
 	"encoding/json"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -27,13 +26,9 @@ func pod(t *testing.T) *redirecttest.NetNS {
 	t.Helper()
 	redirecttest.NeedsKernel(t)
 	n := redirecttest.NewNetNS(t)
-	for _, line := range []string{
-		"ip link set lo up", "ip link add eth0 type veth peer name wire", "ip addr add 10.9.0.2/24 dev eth0",
-		"ip addr add fd09::2/64 dev eth0 nodad", "ip link set wire up", "ip link set eth0 up",
-		"ip route add default via 10.9.0.1", "ip -6 route add default via fd09::1",
-	} {
-		n.Run(t, "", strings.Fields(line)...)
-	}
+	n.IP(t, "link set lo up", "link add eth0 type veth peer name wire", "addr add 10.9.0.2/24 dev eth0",
+		"addr add fd09::2/64 dev eth0 nodad", "link set wire up", "link set eth0 up",
+		"route add default via 10.9.0.1", "route add default via fd09::1")
 	return n
 }
 
@@ -55,16 +50,7 @@ func redirected(t *testing.T, n *redirecttest.NetNS, change func(*redirect.Spec)
 // listens opens a port as a user, until the test's end.
 func listens(t *testing.T, n *redirecttest.NetNS, uid uint32, address string) {
 	t.Helper()
-	err := n.DoAs(redirecttest.Owner{UID: uid, GID: uid}, func() error {
-		l, err := net.Listen("tcp", address)
-		if err == nil {
-			t.Cleanup(func() { _ = l.Close() })
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	n.Listen(t, redirecttest.Owner{UID: uid, GID: uid}, address)
 }
 
 func report(t *testing.T, n *redirecttest.NetNS) inspect.Report {

@@ -43,23 +43,28 @@ type drawn struct {
 	Class                       string // bent, passed or lost
 }
 
+// column is an actor's: a box, and a line below it.
+type column struct {
+	Actor          Actor
+	Under          string
+	X, Left, Width int
+}
+
 type picture struct {
-	Name, Proxy, Wire, Summary string
-	Width, Height, Bottom      int
-	Lanes                      []drawn
-	CSS                        template.CSS
-	Page                       bool
+	Name, Summary         string
+	Columns               []column
+	Width, Height, Bottom int
+	Lanes                 []drawn
+	CSS                   template.CSS
+	Page                  bool
 }
 
 func (r Report) picture(page bool) picture {
-	p := picture{Name: r.Name, Proxy: "not seen", Wire: r.Seen.Uplink, Width: pictureWidth, CSS: template.CSS(pictureCSS), Page: page}
-	if proxy, ok := r.Seen.Proxy(); ok {
-		p.Proxy = fmt.Sprintf("uid %d", proxy.UID)
-		for _, w := range r.Ways {
-			if w.Ends == Proxy && w.Listener != nil {
-				p.Proxy = w.Listener.Owner()
-			}
-		}
+	p := picture{Name: r.Name, Width: pictureWidth, CSS: template.CSS(pictureCSS), Page: page}
+	for _, c := range []column{{Actor: App, Under: "any other user", Width: 130}, {Actor: Proxy, Under: r.whoIsProxy(), Width: 170}, {Actor: Wire, Under: r.Seen.Uplink, Width: 130}} {
+		c.X = at(c.Actor)
+		c.Left = c.X - c.Width/2
+		p.Columns = append(p.Columns, c)
 	}
 	var said []string
 	for i, l := range r.lanes() {
@@ -70,6 +75,21 @@ func (r Report) picture(page bool) picture {
 	p.Height = firstLane + len(p.Lanes)*laneHeight
 	p.Bottom = p.Height - 20
 	return p
+}
+
+// whoIsProxy is the process that takes what is bent, else the user that the rules spare.
+func (r Report) whoIsProxy() string {
+	proxy, ok := r.Seen.Proxy()
+	if !ok {
+		return "not seen"
+	}
+	who := fmt.Sprintf("uid %d", proxy.UID)
+	for _, w := range r.Ways {
+		if w.Ends == Proxy && w.Listener != nil {
+			who = w.Listener.Owner()
+		}
+	}
+	return who
 }
 
 func at(a Actor) int {

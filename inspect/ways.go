@@ -41,14 +41,22 @@ type Way struct {
 // V6 reports whether the packet is one of IPv6.
 func (w Way) V6() bool { return w.Packet.Dst.Addr().Is6() }
 
-// Strangers on the wire, for documentation (RFC 5737, RFC 3849).
-var strangers = [2]netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("2001:db8:1::1")}
+var stranger4, stranger6 = netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("2001:db8:1::1")
 
-func stranger(v6 bool) netip.Addr {
+// Stranger is somebody on the wire: an address for documentation (RFC 5737, RFC 3849).
+func Stranger(v6 bool) netip.Addr {
 	if v6 {
-		return strangers[1]
+		return stranger6
 	}
-	return strangers[0]
+	return stranger4
+}
+
+// localhost is where a call to it goes, and what REDIRECT makes of an address in OUTPUT.
+func localhost(v6 bool) netip.Addr {
+	if v6 {
+		return netip.IPv6Loopback()
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
 // Ways walks the rules with the packets that people ask about, for each family that the pod has.
@@ -58,10 +66,7 @@ func (p Pod) Ways() (ways []Way) {
 		if len(own) == 0 {
 			continue
 		}
-		out, local := stranger(v6), netip.AddrFrom4([4]byte{127, 0, 0, 1})
-		if v6 {
-			local = netip.IPv6Loopback()
-		}
+		out, local := Stranger(v6), localhost(v6)
 		port := p.appPort()
 		proxy, known := p.Proxy()
 		ways = append(ways,
@@ -95,7 +100,7 @@ func (p Pod) nameserver(v6 bool) netip.Addr {
 		}
 	}
 	if len(p.Nameservers) == 0 && !v6 {
-		return stranger(v6)
+		return Stranger(v6)
 	}
 	return netip.Addr{}
 }
@@ -141,7 +146,7 @@ func (p Pod) walk(w Way) Way {
 	case redirect.Redirected, redirect.TProxied:
 		to := dst.Addr()
 		if o.Verdict == redirect.Redirected && w.Packet.Hook == redirect.Output {
-			to = map[bool]netip.Addr{false: netip.AddrFrom4([4]byte{127, 0, 0, 1}), true: netip.IPv6Loopback()}[w.V6()]
+			to = localhost(w.V6())
 		}
 		w.Ends, w.At = Proxy, netip.AddrPortFrom(to, o.Port)
 	case redirect.DNATed:

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -37,16 +36,14 @@ func pod(t *testing.T, families ...string) *redirecttest.NetNS {
 	t.Helper()
 	redirecttest.NeedsKernel(t)
 	n := redirecttest.NewNetNS(t)
-	lines := []string{"ip link set lo up", "ip link add eth0 type veth peer name wire", "ip link set wire up", "ip link set eth0 up"}
+	lines := []string{"link set lo up", "link add eth0 type veth peer name wire", "link set wire up", "link set eth0 up"}
 	if len(families) == 0 || families[0] == "4" {
-		lines = append(lines, "ip addr add 10.9.0.2/24 dev eth0", "ip route add default dev eth0")
+		lines = append(lines, "addr add 10.9.0.2/24 dev eth0", "route add default dev eth0")
 	}
 	if len(families) == 0 || families[0] == "6" {
-		lines = append(lines, "ip addr add fd09::2/64 dev eth0 nodad", "ip -6 route add default dev eth0")
+		lines = append(lines, "addr add fd09::2/64 dev eth0 nodad", "route add ::/0 dev eth0")
 	}
-	for _, line := range lines {
-		n.Run(t, "", strings.Fields(line)...)
-	}
+	n.IP(t, lines...)
 	return n
 }
 
@@ -152,16 +149,7 @@ func TestHeldPorts(t *testing.T) {
 			commit(t, n, compiled(t, nil))
 		}
 		for _, port := range []string{":15001", ":15006"} {
-			err := n.DoAs(redirecttest.Owner{UID: proxy, GID: proxy}, func() error {
-				l, err := net.Listen("tcp", port)
-				if err == nil {
-					t.Cleanup(func() { _ = l.Close() })
-				}
-				return err
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			n.Listen(t, redirecttest.Owner{UID: proxy, GID: proxy}, port)
 		}
 		if bent {
 			want(t, n, path, app, 0, "ok: IPv4 outbound TCP")

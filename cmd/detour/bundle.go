@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ Of the pods' annotations only what follows from them is packed; --annotations pa
 			if err != nil {
 				return err
 			}
-			files, err := evidence(node, flags, annotations)
+			files, err := evidence(node, flags.seen(), annotations)
 			if err != nil {
 				return exit{exitUnknown, err}
 			}
@@ -65,34 +66,30 @@ Of the pods' annotations only what follows from them is packed; --annotations pa
 type packed struct{ name, text string }
 
 // evidence gathers what there is; what cannot be had is said in its place.
-func evidence(node install.Node, flags nodeFlags, annotations bool) ([]packed, error) {
+func evidence(node install.Node, pods seen, annotations bool) ([]packed, error) {
 	kernel, _ := os.ReadFile("/proc/version") // empty where it is hidden
-	files := []packed{{"version.txt", fmt.Sprintf("detour %s\n%s", buildVersion, kernel)}, {"conf-dir.txt", confDir(node.ConfDir)}}
-	var doctor, pods strings.Builder
-	if err := tell(&doctor, withoutAnnotations(examine(node, flags), annotations), "json"); err != nil {
+	var doctor strings.Builder
+	if err := tell(&doctor, withoutAnnotations(examine(node, pods), annotations), "json"); err != nil {
 		return nil, err
 	}
-	look := looker{cache: flags.cache, confDir: flags.confDir, config: flags.config}
-	targets, err := allTargets(look.cache)
-	if err != nil {
-		return nil, err
-	}
-	reports, failed := look.reports(targets)
+	reports := slices.Clone(pods.reports)
 	for i := range reports {
 		if !annotations {
 			reports[i].Wanted.Why = ""
 		}
 	}
-	text, err := indented(inspect.NewDocument(reports))
+	document, err := indented(inspect.NewDocument(reports))
 	if err != nil {
 		return nil, err
 	}
-	pods.WriteString(text)
-	files = append(files, packed{"doctor.json", doctor.String()}, packed{"inspect.json", pods.String()})
-	if failed != nil {
-		files = append(files, packed{"not-seen.txt", failed.Error() + "\n"})
+	files := []packed{
+		{"version.txt", fmt.Sprintf("detour %s\n%s", buildVersion, kernel)}, {"conf-dir.txt", confDir(node.ConfDir)},
+		{"doctor.json", doctor.String()}, {"inspect.json", document},
 	}
-	if options, err := ourEntry(look); err == nil && options != "" {
+	if pods.failed != nil {
+		files = append(files, packed{"not-seen.txt", pods.failed.Error() + "\n"})
+	}
+	if options, err := ourEntry(pods.look); err == nil && options != "" {
 		files = append(files, packed{"options.json", options})
 	}
 	return files, nil
@@ -137,7 +134,7 @@ func confDir(dir string) string {
 	return b.String()
 }
 
-// ourEntry is the "detour" object of our entry: it has no secrets.
+// ourEntry is what our entry says of pods: it has no secrets.
 func ourEntry(look looker) (string, error) {
 	o, err := look.options()
 	if err != nil || o == nil {

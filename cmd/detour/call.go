@@ -29,12 +29,6 @@ func (c *call) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&c.podIPs, "pod-ip", []string{"192.0.2.2", "2001:db8::2"}, "the pod's addresses")
 }
 
-// The stranger on the wire: addresses for documentation (RFC 5737, RFC 3849).
-var strangers = [2]netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("2001:db8:1::1")}
-
-// appID is what "app" is: any user but the proxy.
-const appID = 1000
-
 // place is what a packet is asked about in: a pod to be, or one that lives.
 type place struct {
 	own    []netip.Addr // the pod's addresses
@@ -51,7 +45,7 @@ func (c call) packet(s redirect.Spec) (redirect.Packet, error) {
 	if err != nil {
 		return redirect.Packet{}, err
 	}
-	return c.at(place{own: own, uplink: c.in, app: inspect.Owner{UID: appID, GID: appID}, proxy: proxyOf(s),
+	return c.at(place{own: own, uplink: c.in, app: inspect.Owner{UID: inspect.AppID, GID: inspect.AppID}, proxy: proxyOf(s),
 		// Passthrough sources are the pod's: the loopback network, and what ADD gives lo.
 		has: func(a netip.Addr) bool {
 			return slices.Contains(own, a) || a.IsLoopback() || slices.Contains(s.PassthroughSource, a)
@@ -80,7 +74,7 @@ func proxyOf(s redirect.Spec) *inspect.Owner {
 	if len(s.ProxyUIDs)+len(s.ProxyGIDs) == 0 {
 		return nil
 	}
-	proxy := inspect.Owner{UID: appID, GID: appID}
+	proxy := inspect.Owner{UID: inspect.AppID, GID: inspect.AppID}
 	if len(s.ProxyUIDs) > 0 {
 		proxy.UID = s.ProxyUIDs[0].First
 	}
@@ -109,7 +103,7 @@ func (c call) at(pod place) (p redirect.Packet, err error) {
 			return p, fmt.Errorf("--to: %s: nothing comes in by the wire for it", p.Dst.Addr())
 		}
 		p.Hook, p.In = redirect.Prerouting, pod.uplink
-		return p, c.source(&p, strangers[index(v6)])
+		return p, c.source(&p, inspect.Stranger(v6))
 	}
 	p.Hook, p.Out = redirect.Output, pod.uplink
 	if inside {
@@ -140,13 +134,6 @@ func protocol(name string) (redirect.Proto, error) {
 		}
 	}
 	return 0, fmt.Errorf("--proto: %q (want tcp, udp or icmp)", name)
-}
-
-func index(v6 bool) int {
-	if v6 {
-		return 1
-	}
-	return 0
 }
 
 func (c call) own() ([]netip.Addr, error) {

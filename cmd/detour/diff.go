@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/detour-cni/detour/inspect"
 	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/redirect"
 )
@@ -76,8 +77,9 @@ type meant struct {
 }
 
 func newMeant(own []netip.Addr, chains []redirect.Chain) meant {
-	m := meant{own: own, addrs: slices.Concat(strangers[:], own, []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}),
-		sources: slices.Concat(strangers[:], own), ports: []uint16{53, 80, 8080}}
+	strangers := []netip.Addr{inspect.Stranger(false), inspect.Stranger(true)}
+	m := meant{own: own, addrs: slices.Concat(strangers, own, []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}),
+		sources: slices.Concat(strangers, own), ports: []uint16{53, 80, 8080}}
 	for _, c := range chains {
 		for _, r := range c.Rules {
 			for _, cond := range r.Match {
@@ -86,7 +88,7 @@ func newMeant(own []netip.Addr, chains []redirect.Chain) meant {
 		}
 	}
 	for _, a := range []*[]netip.Addr{&m.addrs, &m.sources} {
-		slices.SortStableFunc(*a, func(x, y netip.Addr) int { return cmp.Compare(index(x.Is6()), index(y.Is6())) })
+		slices.SortStableFunc(*a, func(x, y netip.Addr) int { return cmp.Compare(x.BitLen(), y.BitLen()) })
 		*a = unique(*a)
 	}
 	slices.Sort(m.ports)
@@ -156,7 +158,7 @@ func (m meant) packets(uplink string) (all []spoken) {
 
 // leaving are the pod's own, of each user and group that a rule means, and of the app.
 func (m meant) leaving(to netip.AddrPort, proto redirect.Proto, uplink string) (all []spoken) {
-	p := redirect.Packet{Hook: redirect.Output, Out: uplink, Proto: proto, Src: netip.AddrPortFrom(to.Addr(), 40000), Dst: to, UID: appID, GID: appID}
+	p := redirect.Packet{Hook: redirect.Output, Out: uplink, Proto: proto, Src: netip.AddrPortFrom(to.Addr(), 40000), Dst: to, UID: inspect.AppID, GID: inspect.AppID}
 	if slices.Contains(m.own, to.Addr()) || to.Addr().IsLoopback() {
 		p.Out = "lo"
 	} else if i := slices.IndexFunc(m.own, func(a netip.Addr) bool { return a.Is6() == to.Addr().Is6() }); i >= 0 {
@@ -188,7 +190,7 @@ func (m meant) arriving(to netip.AddrPort, proto redirect.Proto, uplink string) 
 			continue
 		}
 		who := "wire"
-		if !slices.Contains(strangers[:], src) {
+		if src != inspect.Stranger(src.Is6()) {
 			who = "wire, from " + src.String()
 		}
 		all = append(all, spoken{redirect.Packet{Hook: redirect.Prerouting, In: uplink, Proto: proto, Src: netip.AddrPortFrom(src, 40000), Dst: to, ForeignSrc: true}, who})

@@ -50,7 +50,7 @@ Exit code 0: nothing is wrong. 1: something is. 2: usage. 3: something could not
 			if err != nil {
 				return err
 			}
-			all := examine(node, flags)
+			all := examine(node, flags.seen())
 			if err := tell(c.OutOrStdout(), all, output); err != nil {
 				return err
 			}
@@ -63,12 +63,30 @@ Exit code 0: nothing is wrong. 1: something is. 2: usage. 3: something could not
 }
 
 // examine asks everything; an answer never depends on one before it.
-func examine(node install.Node, flags nodeFlags) (all []symptom) {
+func examine(node install.Node, pods seen) (all []symptom) {
 	all = append(all, chainSymptoms(node)...)
 	all = append(all, kernelSymptoms()...)
 	all = append(all, leftovers(node.ConfDir)...)
 	all = append(all, hardening()...)
-	return append(all, podSymptoms(looker{cache: flags.cache, confDir: flags.confDir, config: flags.config})...)
+	return append(all, podSymptoms(pods)...)
+}
+
+// seen is every pod of the node, looked into once.
+type seen struct {
+	look    looker
+	reports []inspect.Report
+	failed  error
+}
+
+func (f *nodeFlags) seen() seen {
+	s := seen{look: looker{cache: f.cache, confDir: f.confDir, config: f.config}}
+	targets, err := allTargets(f.cache)
+	if err != nil {
+		s.failed = err
+		return s
+	}
+	s.reports, s.failed = s.look.reports(targets)
+	return s
 }
 
 // chainSymptoms are of the runtime's directory and of our place in it.
@@ -159,17 +177,12 @@ func hardening() (all []symptom) {
 }
 
 // podSymptoms are those of each pod that is to be redirected, or is.
-func podSymptoms(look looker) (all []symptom) {
-	targets, err := allTargets(look.cache)
-	if err != nil {
-		return []symptom{{State: stateUnknown, What: err.Error()}}
-	}
-	reports, err := look.reports(targets)
-	if err != nil {
-		all = append(all, symptom{State: stateUnknown, What: err.Error(), Do: "run it as root, in the node's own namespaces"})
+func podSymptoms(pods seen) (all []symptom) {
+	if pods.failed != nil {
+		all = append(all, symptom{State: stateUnknown, What: pods.failed.Error(), Do: "run it as root, in the node's own namespaces"})
 	}
 	redirected := 0
-	for _, r := range reports {
+	for _, r := range pods.reports {
 		if r.Wanted.Redirect {
 			redirected++
 		}
@@ -177,7 +190,7 @@ func podSymptoms(look looker) (all []symptom) {
 			all = append(all, podSymptom(r, f))
 		}
 	}
-	return append(all, symptom{State: stateOK, What: fmt.Sprintf("%d pods looked at, %d of them are to be redirected", len(reports), redirected)})
+	return append(all, symptom{State: stateOK, What: fmt.Sprintf("%d pods looked at, %d of them are to be redirected", len(pods.reports), redirected)})
 }
 
 func podSymptom(r inspect.Report, f inspect.Finding) symptom {

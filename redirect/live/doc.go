@@ -67,14 +67,14 @@ func Read() (Rules, error) {
 	if err != nil {
 		return r, err
 	}
-	legacy, err := readLegacy()
+	legacy := readLegacy()
 	r.Chains = append(r.Chains, legacy.Chains...)
 	r.Unread = append(r.Unread, legacy.Unread...)
 	// Those on a hook first, in the order of a packet's way.
 	slices.SortStableFunc(r.Chains, func(a, b Chain) int {
 		return place(a) - place(b)
 	})
-	return r, err
+	return r, nil
 }
 
 func place(c Chain) int {

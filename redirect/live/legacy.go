@@ -38,8 +38,7 @@ const soGetInfo, soGetEntries = 64, 65
 
 // readLegacy reads the legacy tables that the kernel has for this namespace; asking for
 // any other would make it (ip_tables_names lists those that are there).
-func readLegacy() (Rules, error) {
-	var r Rules
+func readLegacy() (r Rules) {
 	for _, l := range layouts {
 		tables, err := os.ReadFile("/proc/thread-self/net/" + l.names)
 		if err != nil {
@@ -55,7 +54,7 @@ func readLegacy() (Rules, error) {
 			r.Chains = append(r.Chains, chains...)
 		}
 	}
-	return r, nil
+	return r
 }
 
 var errShort = errors.New("an entry that ends too early")

@@ -2,6 +2,7 @@ package redirecttest
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -98,6 +99,21 @@ func (n *NetNS) DoAs(o Owner, f func() error) error {
 		}
 		return f()
 	})
+}
+
+// Listen opens a TCP port inside as o, until the test's end.
+func (n *NetNS) Listen(t testing.TB, o Owner, address string) {
+	t.Helper()
+	err := n.DoAs(o, func() error {
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Owner is whom a socket belongs to.
