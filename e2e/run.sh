@@ -2,14 +2,19 @@
 # `make e2e`: the parts of a node, this tree's image, and the tests in each flavour.
 #
 #	e2e/run.sh [go test's arguments, such as -run X -v]
+#
+# DETOUR_E2E_FLAVOURS names the flavours, both by default; DETOUR_E2E_PARTS the folder of parts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 parts=${DETOUR_E2E_PARTS:-/var/cache/detour-e2e}
+mkdir -p "$parts"
+exec 9>"$parts/lock" # one node at a time: its cgroups are the machine's
+flock 9
 e2e/parts/build.sh "$parts"
 e2e/build.sh
 cd e2e
-for flavour in containerd-2 containerd-1.6; do
+for flavour in ${DETOUR_E2E_FLAVOURS:-containerd-2 containerd-1.6}; do
 	echo "== $flavour"
-	DETOUR_E2E=1 go test -count=1 . -parts "$parts" -flavour "$flavour" "$@"
+	DETOUR_E2E=1 go test -count=1 . -parts "$parts" -flavour "$flavour" "$@" 9>&-
 done
