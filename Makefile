@@ -117,16 +117,18 @@ fuzz-short: ## Run every fuzz target for three seconds
 bench: deps build ## Measure a whole ADD against its peers: docs/benchmarks.md (root; BENCHFLAGS=...)
 	@$(GO) build -o $(BIN)/ ./bench
 	@$(BIN)/bench $(BENCHFLAGS)
+	@$(GO) list -deps -test ./inspect >/dev/null # modules, while there still is a network
 	@DETOUR_NETNS_TESTS=1 hack/isolate.sh $(GO) test -run '^$$' -bench All ./inspect
 demo: deps build ## See it work: an app, a proxy, a pod, step by step (root)
 	@$(GO) build -o $(BIN)/ ./demo
 	@$(BIN)/demo
 
 .PHONY: test-picture
-test-picture: ## Look at inspect's picture in a real browser: keyboard, console, contrast, print (root; apt install chromium)
+test-picture: deps ## inspect's picture in a real browser: keyboard, console, contrast, print (root; installs chromium)
+	@hack/apt.sh chromium
 	@mkdir -p $(BIN)/pictures
-	@DETOUR_NETNS_TESTS=1 DETOUR_PICTURES=$(CURDIR)/$(BIN)/pictures hack/isolate.sh $(GO) test -count=1 -run TestThePicture ./inspect
-	@DETOUR_PICTURES=$(CURDIR)/$(BIN)/pictures $(GO) -C tools test -count=1 -tags picture -run TestPictureInABrowser .
+	@DETOUR_PICTURES=$(CURDIR)/$(BIN)/pictures hack/gotest.sh --kernel picture -run TestThePicture ./inspect
+	@cd tools && DETOUR_PICTURES=$(CURDIR)/$(BIN)/pictures ../hack/gotest.sh browser -count=1 -tags picture -run TestPictureInABrowser .
 
 ##@ Style
 

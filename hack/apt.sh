@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests, the demo and the benchmark use of Debian, and nothing when
 # all of it is there. No service is started: a policy-rc.d forbids it meanwhile.
+#
+#	hack/apt.sh [PACKAGE...]	these instead
 set -euo pipefail
 
 packages=(
@@ -10,6 +12,7 @@ packages=(
 	strace                          # counts child processes and system calls
 	haproxy                         # a real proxy
 )
+[ $# = 0 ] || packages=("$@")
 
 missing=()
 for p in "${packages[@]}"; do

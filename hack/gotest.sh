@@ -21,8 +21,8 @@ if [ -n "$kernel" ] && [ "$(id -u)" != 0 ]; then
 	exit
 fi
 
-events=bin/test/$stage.json
-mkdir -p bin/test
+events=$(dirname "$0")/../bin/test/$stage.json
+mkdir -p "$(dirname "$events")"
 run=(gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --hide-summary=skipped --jsonfile "$events" --)
 if [ -z "$kernel" ]; then
 	exec "${run[@]}" "$@"
