@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/redirect"
@@ -15,7 +16,7 @@ import (
 const (
 	appAt, proxyAt, wireAt = 390, 740, 1090
 	gateAway               = 150 // from its sender to the hook
-	laneHeight             = 78
+	laneHeight             = 82
 	firstLane              = 150
 	pictureWidth           = 1200
 )
@@ -36,6 +37,7 @@ var pictureSVG string
 type drawn struct {
 	Y, StartX                   int
 	Title, Packet, Label, Hover string
+	Trail                       string
 	Link                        string
 	Gate                        string
 	GateX                       int
@@ -68,7 +70,11 @@ func (r Report) picture(page bool) picture {
 	}
 	var said []string
 	for i, l := range r.lanes() {
-		p.Lanes = append(p.Lanes, l.draw(firstLane+i*laneHeight))
+		d := l.draw(firstLane + i*laneHeight)
+		if r.slips(l.Way) {
+			d.Class, d.Label = "lost", "slips past the proxy"
+		}
+		p.Lanes = append(p.Lanes, d)
 		said = append(said, fmt.Sprintf("%s: %s.", l.Title, l.Where()))
 	}
 	p.Summary = strings.Join(said, " ")
@@ -102,7 +108,7 @@ func (l lane) draw(y int) drawn {
 	if l.From == Wire || l.From == Proxy && l.Meant == App {
 		toward = -1
 	}
-	d := drawn{Y: y, StartX: from, Title: l.Title, Gate: string(l.Packet.Hook), GateX: from + toward*gateAway, Class: "passed", Hover: l.Reason(), Link: l.anchor()}
+	d := drawn{Y: y, StartX: from, Title: l.Title, Gate: string(l.Packet.Hook), GateX: from + toward*gateAway, Class: "passed", Hover: l.hover(), Trail: shorten(l.Trail()), Link: l.anchor()}
 	d.Packet = fmt.Sprintf("%s to %s, %s", strings.ToUpper(l.Packet.Proto.String()), l.Packet.Dst, l.Families)
 	switch l.Ends {
 	case Nobody:
@@ -135,6 +141,29 @@ func (l lane) draw(y int) drawn {
 		d.Ghost, _ = path(start, start, meant, y, toward)
 	}
 	return d
+}
+
+// hover is the rule that decides, and its reason.
+func (w Way) hover() string {
+	if w.Decided == nil {
+		return w.Reason()
+	}
+	return fmt.Sprintf("%s: %s, then %s. %s", w.Trail(), words.Match(w.Decided.Rule.Match), words.Target(w.Decided.Rule.Target), w.Decided.Rule.Why)
+}
+
+// longestTrail is what fits beside the pod, in characters.
+const longestTrail = 46
+
+// shorten leaves the end of a trail: the rule.
+func shorten(trail string) string {
+	for utf8.RuneCountInString(trail) > longestTrail {
+		_, rest, more := strings.Cut(strings.TrimPrefix(trail, "… › "), " › ")
+		if !more {
+			break
+		}
+		trail = "… › " + rest
+	}
+	return trail
 }
 
 // path is straight, or a bow where the packet comes back to where it was sent from; head is
@@ -206,6 +235,9 @@ func (d drawn) TitleY() int { return d.Y - 4 }
 
 // PacketY is the packet's line.
 func (d drawn) PacketY() int { return d.Y + 15 }
+
+// TrailY is the chains' line.
+func (d drawn) TrailY() int { return d.Y + 31 }
 
 // GateLeft is the left edge of the hook's pill.
 func (d drawn) GateLeft() int { return d.GateX - 52 }

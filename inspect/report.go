@@ -132,14 +132,19 @@ func (r Report) looping() []Finding {
 // oneFamily looks for traffic that is bent in IPv4 only, or in IPv6 only.
 func (r Report) oneFamily() (all []Finding) {
 	for _, w := range r.Ways {
-		for _, other := range r.Ways {
-			if w.Name == other.Name && w.V6() != other.V6() && w.Ends == Proxy && other.Ends != Proxy && other.Outcome.Verdict == redirect.Passed {
-				all = append(all, wrong("a mesh that bends one family only lets the other slip: give the rules both, or the pod one",
-					"%s: %s goes to the proxy, %s slips past it", w.Title, family(w.V6()), family(other.V6())))
-			}
+		if r.slips(w) {
+			all = append(all, wrong("a mesh that bends one family only lets the other slip: give the rules both, or the pod one",
+				"%s: %s goes to the proxy, %s slips past it", w.Title, family(!w.V6()), family(w.V6())))
 		}
 	}
 	return all
+}
+
+// slips reports whether a way passes that the other family's does not.
+func (r Report) slips(w Way) bool {
+	return w.Ends != Proxy && w.Outcome.Verdict == redirect.Passed && slices.ContainsFunc(r.Ways, func(other Way) bool {
+		return w.Name == other.Name && w.V6() != other.V6() && other.Ends == Proxy
+	})
 }
 
 // untold names what nobody could read, and where it matters.
@@ -246,4 +251,23 @@ func (w Way) Reason() string {
 		return w.Decided.Rule.Why
 	}
 	return fmt.Sprintf("rule %d of %s", w.Decided.Index+1, w.Decided.Chain)
+}
+
+// Trail is the chains from the hook to the rule that decided, and its place in the last:
+// "DETOUR_TPROXY › DETOUR_DIVERT, rule 2". The built-in chain of the hook is not said again.
+// "" where no rule did.
+func (w Way) Trail() string {
+	if w.Decided == nil {
+		return ""
+	}
+	trail := []string{w.Decided.Chain}
+	for _, s := range slices.Backward(w.Outcome.Steps) {
+		if to, ok := s.Rule.Target.(redirect.Jump); ok && to.Chain == trail[0] && s.Scope == w.Decided.Scope && s.Matched != redirect.No {
+			trail = append([]string{s.Chain}, trail...)
+		}
+	}
+	if len(trail) > 1 && trail[0] == string(w.Packet.Hook) {
+		trail = trail[1:]
+	}
+	return fmt.Sprintf("%s, rule %d", strings.Join(trail, " › "), w.Decided.Index+1)
 }
