@@ -2,13 +2,17 @@ package install
 
 import (
 	"bytes"
+	"context"
 	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"time"
 )
 
 // pluginPath is the main package of our plugin, as the Go linker writes it into every
@@ -53,6 +57,26 @@ func LookBinary(path, wanted string) (BinaryState, error) {
 func IsPlugin(path string) bool {
 	build, err := buildinfo.ReadFile(path)
 	return err == nil && build.Path == pluginPath
+}
+
+// aboutLine is how our plugin begins when it is run without a verb (skel prints its about text).
+var aboutLine = regexp.MustCompile(`^` + PluginType + ` (\S+): `)
+
+// Version is what a build of our plugin says of itself; "" if it is none of ours, or says nothing
+// within a second. It runs the file, as the runtime does, with nothing in its environment.
+func Version(path string) string {
+	if !IsPlugin(path) {
+		return ""
+	}
+	ctx, stop := context.WithTimeout(context.Background(), time.Second)
+	defer stop()
+	about := exec.CommandContext(ctx, path)
+	about.Env = []string{}            // nil would be ours
+	text, _ := about.CombinedOutput() // what counts is what it says
+	if m := aboutLine.FindSubmatch(text); m != nil {
+		return string(m[1])
+	}
+	return ""
 }
 
 // InstallBinary puts the wanted binary into dir, and says what was there before. Equal

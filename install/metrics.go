@@ -31,6 +31,7 @@ type Watched struct {
 	fights   prometheus.Counter
 	slipped  prometheus.Counter
 	inChain  prometheus.Gauge
+	drift    *prometheus.GaugeVec
 	slipping prometheus.Gauge
 	success  prometheus.Gauge
 }
@@ -51,10 +52,15 @@ func NewWatched(n Node, cache string, log *slog.Logger, r prometheus.Registerer)
 			Help: "Those of them that still run on this node."}),
 		inChain: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_in_chain",
 			Help: "1 if what the runtime will load contains us."}),
+		drift: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "detour_drift",
+			Help: "What is not as wanted on the node now, 0 for nothing, by what: entry, binary, config (a file of options that cannot be used)."}, []string{"what"}),
 		success: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_last_success_timestamp_seconds",
 			Help: "When the node was last found, or put, right: seconds since 1970."}),
 	}
-	r.MustRegister(w.runs, w.repairs, w.fights, w.slipped, w.slipping, w.inChain, w.success)
+	r.MustRegister(w.runs, w.repairs, w.fights, w.slipped, w.slipping, w.inChain, w.drift, w.success)
+	w.drifted(driftEntry, false)
+	w.drifted(driftBinary, false)
+	w.drifted(driftConfig, false)
 	return w
 }
 
@@ -82,6 +88,13 @@ func (w *Watched) Ran(r Report, err error) {
 	default:
 		w.runs.WithLabelValues("unchanged").Inc()
 	}
+	_, badConfig := errors.AsType[ConfigError](err)
+	w.drifted(driftConfig, badConfig)
+	if badConfig {
+		return // nothing was looked at: what is in the chain is what was there before
+	}
+	w.drifted(driftBinary, err != nil && r.Binary != BinaryCurrent && r.Binary != "")
+	w.drifted(driftEntry, err != nil)
 	if err != nil {
 		w.inChain.Set(0)
 		return
@@ -89,6 +102,21 @@ func (w *Watched) Ran(r Report, err error) {
 	w.joined = true
 	w.inChain.Set(1)
 	w.success.SetToCurrentTime()
+}
+
+// The values of detour_drift's label.
+const (
+	driftEntry  = "entry"
+	driftBinary = "binary"
+	driftConfig = "config"
+)
+
+func (w *Watched) drifted(what string, yes bool) {
+	value := 0.0
+	if yes {
+		value = 1
+	}
+	w.drift.WithLabelValues(what).Set(value)
 }
 
 func (w *Watched) logChange(r Report, repair bool) {
@@ -103,7 +131,7 @@ func (w *Watched) logChange(r Report, repair bool) {
 		}
 	}
 	for _, s := range r.Plan.Steps {
-		say(verb, "file", s.Path, "what", s.What(), "mode", string(r.Plan.Mode), "network", r.Plan.Network, "primary", r.Plan.Primary, "why", r.Plan.Why)
+		say(verb, "file", s.Path, "found", s.Found(), "what", s.What(), "mode", string(r.Plan.Mode), "network", r.Plan.Network, "primary", r.Plan.Primary, "why", r.Plan.Why)
 		if repair {
 			w.repairs.WithLabelValues("entry").Inc()
 		}
@@ -120,6 +148,7 @@ func (w *Watched) Fighting(r Report, pause time.Duration) {
 	w.paused = true
 	w.fights.Inc()
 	w.inChain.Set(0)
+	w.drifted(driftEntry, true)
 	w.Log.Error("another writer undoes every repair: left alone for a while", "pause", pause, "file", r.Plan.Joined, "primary", r.Plan.Primary, "wayOut", r.wayOut())
 }
 

@@ -3,7 +3,6 @@ package install
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -34,18 +33,28 @@ type Report struct {
 // Changed reports whether the run did anything.
 func (r Report) Changed() bool { return r.Binary != BinaryCurrent || len(r.Plan.Steps) > 0 }
 
-// Want reads the Config file. A bad one is an error, and nothing on the node changes.
+// A ConfigError says why the Config file cannot be used. Nothing on the node changes then: what
+// is in the chain stays there, with the options of before.
+type ConfigError struct {
+	Path string
+	Err  error
+}
+
+func (e ConfigError) Error() string { return e.Path + ": " + e.Err.Error() }
+func (e ConfigError) Unwrap() error { return e.Err }
+
+// Want reads the Config file. A bad one is a ConfigError.
 func (n Node) Want() (Want, error) {
 	var object []byte
 	if n.Config != "" {
 		var err error
 		if object, err = readConf(n.Config); err != nil {
-			return Want{}, err
+			return Want{}, ConfigError{n.Config, err}
 		}
 	}
 	entry, err := NewEntry(object, n.Dialects)
 	if err != nil {
-		return Want{}, fmt.Errorf("%s: %w", n.Config, err)
+		return Want{}, ConfigError{n.Config, err}
 	}
 	return Want{Mode: n.Mode, Runtime: n.Runtime, Entry: entry}, nil
 }

@@ -234,14 +234,3 @@ func otherMeshes(primary File) (warnings []string) {
 	}
 	return warnings
 }
-
-// What says in a word or two what a Step does.
-func (s Step) What() string {
-	switch {
-	case s.Text == nil:
-		return "removed"
-	case s.Was == nil:
-		return "written"
-	}
-	return "changed"
-}

@@ -17,8 +17,8 @@ const (
 	settle = 20 * time.Millisecond
 	// resync is for what no event tells: a file system without inotify, a lost queue.
 	resync = time.Minute
-	// retry is the pause after a run that failed: another run of ours holds the lock, the
-	// disk is full.
+	// retry is the pause after a run that failed for a reason that no event ends: another run
+	// of ours holds the lock, the disk is full. Each failure doubles it, up to resync.
 	retry = time.Second
 )
 
@@ -38,8 +38,9 @@ func (n Node) Watch(ctx context.Context, o Observer) error {
 	}
 	defer w.Close()
 	var (
-		fight  Fight
-		joined bool
+		fight    Fight
+		joined   bool
+		failures int // in a row
 	)
 	for {
 		n.watchAll(w)
@@ -58,21 +59,28 @@ func (n Node) Watch(ctx context.Context, o Observer) error {
 			}
 		}
 		joined = joined || err == nil
+		if failures++; err == nil || errors.Is(err, ErrNoPrimary) {
+			failures = 0
+		}
 		if r.Changed() && err == nil {
 			continue // a second look, also at what was written between look and watch
 		}
-		if !n.await(ctx, w, err) {
+		if !n.await(ctx, w, patience(failures)) {
 			return nil
 		}
 	}
 }
 
-// await returns when it is time to look again; false when ctx has ended.
-func (n Node) await(ctx context.Context, w *fsnotify.Watcher, err error) bool {
-	limit := resync
-	if err != nil && !errors.Is(err, ErrNoPrimary) {
-		limit = retry
+// patience is how long to wait for an event after so many failures in a row.
+func patience(failures int) time.Duration {
+	if failures == 0 {
+		return resync
 	}
+	return min(retry<<min(failures-1, 6), resync)
+}
+
+// await returns at an event that concerns us, or after limit; false when ctx has ended.
+func (n Node) await(ctx context.Context, w *fsnotify.Watcher, limit time.Duration) bool {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {

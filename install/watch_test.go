@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +78,17 @@ func watch(t *testing.T, n Node, cache string) (*Watched, *lockedLog) {
 	return w, log
 }
 
+// drifts are the kinds of drift that the metric has.
+func (w *Watched) drifts() string {
+	var all []string
+	for _, what := range []string{driftEntry, driftBinary, driftConfig} {
+		if testutil.ToFloat64(w.drift.WithLabelValues(what)) != 0 {
+			all = append(all, what)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
 func inFile(path, words string) func() bool {
 	return func() bool {
 		text, err := os.ReadFile(path)
@@ -125,7 +137,7 @@ func TestWhatSomebodyUndoesIsPutRight(t *testing.T) {
 			within(t, "the binary altered", func() bool { return IsPlugin(binary) })
 			within(t, "said", func() bool { return log.has("repaired the binary", "was=foreign") })
 			if mode != DropIn {
-				within(t, "said", func() bool { return log.has("msg=repaired", "file=", "primary=") })
+				within(t, "said", func() bool { return log.has("msg=repaired", "file=", "found=", "primary=") })
 			}
 			if got := testutil.ToFloat64(w.repairs.WithLabelValues("binary")); got < 2 {
 				t.Errorf("%v repairs of the binary, want 2", got)
@@ -151,6 +163,17 @@ func TestAPrimaryIsWaitedFor(t *testing.T) {
 	}
 }
 
+func TestAFailureIsTriedAgainLessAndLessOften(t *testing.T) {
+	var waits []time.Duration
+	for failures := range 9 {
+		waits = append(waits, patience(failures))
+	}
+	want := []time.Duration{resync, 1 * time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second, resync, resync}
+	if !slices.Equal(waits, want) || patience(1<<40) != resync {
+		t.Errorf("%v, want %v", waits, want)
+	}
+}
+
 func TestABadConfigChangesNothing(t *testing.T) {
 	n := node(t, Spliced)
 	n.Config = filepath.Join(t.TempDir(), "detour.json")
@@ -164,11 +187,15 @@ func TestABadConfigChangesNothing(t *testing.T) {
 	must(t, os.WriteFile(n.Config, []byte(`{"overrides":"sometimes"}`), 0o600))
 	within(t, "not ready", func() bool { return w.Ready() != nil })
 	within(t, "said", func() bool { return log.has("overrides", "sometimes") })
+	if inChain, drift := testutil.ToFloat64(w.inChain), w.drifts(); inChain != 1 || drift != "config" {
+		t.Errorf("in the chain: %v, drift: %s; what was there before is there", inChain, drift)
+	}
 	if now := tree(t, n.ConfDir); now != before {
 		t.Error(now)
 	}
 	must(t, os.WriteFile(n.Config, []byte(`{"overrides":"allow"}`), 0o600))
 	within(t, "the next good one", func() bool { return w.Ready() == nil && inFile(primary, `"overrides":"allow"`)() })
+	within(t, "no drift", func() bool { return w.drifts() == "" })
 }
 
 // TestAFightIsLeftAlone plays Cilium's exclusive mode: each file of ours is renamed at once.
@@ -183,6 +210,9 @@ func TestAFightIsLeftAlone(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(w.fights); got != 1 {
 		t.Fatalf("%v fights, want 1", got)
+	}
+	if w.drifts() != "entry" {
+		t.Errorf("drift in a fight: %q", w.drifts())
 	}
 	if w.Ready() == nil || !log.has("another writer", "cni.exclusive=false") {
 		t.Error("a fight is not named with its way out")

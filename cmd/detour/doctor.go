@@ -107,7 +107,7 @@ func chainSymptoms(node install.Node) (all []symptom) {
 	if len(r.Plan.Steps) > 0 {
 		var steps []string
 		for _, s := range r.Plan.Steps {
-			steps = append(steps, s.Path+" would be "+s.What())
+			steps = append(steps, fmt.Sprintf("%s would be %s (found: %s)", s.Path, s.What(), s.Found()))
 		}
 		entry = symptom{stateWrong, "the chain is not as wanted: " + strings.Join(steps, "; "), "detour install --once --dry-run shows the difference"}
 	}

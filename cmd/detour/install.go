@@ -106,6 +106,7 @@ func showPlan(w io.Writer, node install.Node) error {
 		if s.Text == nil {
 			now = os.DevNull
 		}
+		fmt.Fprintf(w, "# %s: found %s, would be %s\n", s.Path, s.Found(), s.What())
 		if _, err := w.Write(diff.Diff(old, s.Was, now, s.Text)); err != nil {
 			return err
 		}

@@ -19,9 +19,11 @@ func TestMain(m *testing.M) {
 // TestScripts runs the commands that need no kernel: testdata/detour/*.txtar.
 func TestScripts(t *testing.T) {
 	plugin := build(t, t.TempDir(), "detour-cni")
+	old := build(t, t.TempDir(), "detour-cni", "-X", "main.buildVersion=v0.0.1")
 	testscript.Run(t, testscript.Params{
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PLUGIN", plugin)
+			e.Setenv("OLDPLUGIN", old)
 			return nil
 		},
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"schema": schema},
@@ -42,10 +44,10 @@ func schema(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // build makes a program of cmd/ in dir, stripped as a release is.
-func build(t *testing.T, dir, name string) (path string) {
+func build(t *testing.T, dir, name string, ldflags ...string) (path string) {
 	t.Helper()
 	path = filepath.Join(dir, name)
-	if out, err := exec.Command("go", "build", "-ldflags", "-s -w", "-o", path, "../"+name).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-ldflags", strings.Join(append(ldflags, "-s", "-w"), " "), "-o", path, "../"+name).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return path

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -14,25 +16,34 @@ import (
 )
 
 func statusCommand() *cobra.Command {
-	var flags nodeFlags
+	var (
+		flags  nodeFlags
+		output string
+	)
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Say whether this node is in the chain, and what would happen to a pod now",
 		Long: `Say whether this node is in the chain, and what would happen to a pod now.
 
-Exit code 0: what the runtime loads contains us. 1: it does not, or not as wanted. 3: could not tell.`,
-		Example: "  detour status\n  detour status --conf-dir /etc/cni/net.d --runtime containerd://2.1.4",
-		Args:    cobra.NoArgs,
+Exit code 0: what the runtime loads contains us. 1: it does not, or not as wanted. 2: usage. 3: could not tell.`,
+		Example: `  detour status
+  detour status --conf-dir /etc/cni/net.d --runtime containerd://2.1.4
+  detour status -o json`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if output != "table" && output != "json" {
+				return exit{exitUsage, fmt.Errorf("--output: %q (want table or json)", output)}
+			}
 			node, err := flags.node()
 			if err != nil {
 				return err
 			}
-			dir, report, err := node.Look()
+			_, report, err := node.Look()
 			if err != nil && !errors.Is(err, install.ErrNoPrimary) {
 				return exit{exitUnknown, err}
 			}
-			if err := printStatus(c.OutOrStdout(), node, dir, report, err); err != nil {
+			s := newStatus(node, report, err)
+			if err := s.print(c.OutOrStdout(), output); err != nil {
 				return err
 			}
 			if err != nil || report.Changed() {
@@ -42,44 +53,105 @@ Exit code 0: what the runtime loads contains us. 1: it does not, or not as wante
 		},
 	}
 	flags.register(c)
+	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return c
 }
 
-// printStatus says a line for each question that an operator has.
-func printStatus(w io.Writer, node install.Node, dir install.Dir, r install.Report, noPrimary error) error {
+// status answers an operator's questions about a node.
+type status struct {
+	Schema   string       `json:"schema"`
+	Runtime  string       `json:"runtime"`
+	Binary   binaryStatus `json:"binary"`
+	NoNet    string       `json:"noNetwork,omitempty"` // why there is none
+	Network  string       `json:"network,omitempty"`
+	Primary  string       `json:"primary,omitempty"`
+	Mode     string       `json:"mode,omitempty"`
+	Why      string       `json:"why,omitempty"` // of the mode
+	Entry    string       `json:"entry,omitempty"`
+	InChain  bool         `json:"inChain"`
+	ToDo     []toDo       `json:"toDo"`
+	PodNow   string       `json:"podNow"`
+	Kernel   string       `json:"kernel"`
+	Warnings []string     `json:"warnings"`
+}
+
+type binaryStatus struct {
+	State     string `json:"state"`
+	Installed string `json:"installed"` // version; "" for none of ours
+	Wanted    string `json:"wanted"`
+	Dir       string `json:"dir"`
+}
+
+type toDo struct {
+	File  string `json:"file"`
+	Found string `json:"found"`
+	Would string `json:"would"`
+}
+
+func newStatus(node install.Node, r install.Report, noPrimary error) status {
+	s := status{
+		Schema: "detour-cni.dev/status/v1", Runtime: node.Runtime.String(), ToDo: []toDo{}, Warnings: append([]string{}, r.Plan.Warnings...),
+		Binary: binaryStatus{State: string(r.Binary), Installed: install.Version(filepath.Join(node.BinDir, install.PluginType)), Wanted: install.Version(node.Plugin), Dir: node.BinDir},
+		Kernel: "not asked (needs a look into a network namespace: detour doctor)",
+	}
+	if noPrimary != nil {
+		s.NoNet, s.PodNow = noPrimary.Error(), "does not start: the node has no network"
+		return s
+	}
+	s.Network, s.Primary, s.Mode, s.Why, s.Entry = r.Plan.Network, r.Plan.Primary, string(r.Plan.Mode), r.Plan.Why, r.Plan.Joined
+	s.InChain = !slices.ContainsFunc(r.Plan.Steps, func(step install.Step) bool { return step.Path == r.Plan.Joined })
+	for _, step := range r.Plan.Steps {
+		s.ToDo = append(s.ToDo, toDo{step.Path, step.Found(), step.What()})
+	}
+	s.PodNow = podNow(r, s.InChain)
+	return s
+}
+
+func (s status) print(w io.Writer, output string) error {
+	if output == "json" {
+		text, err := indented(s)
+		if err == nil {
+			_, err = io.WriteString(w, text)
+		}
+		return err
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(key, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
-	line("runtime", "%s", node.Runtime)
-	line("binary", "%s in %s", binaryWords(r.Binary), node.BinDir)
-	if noPrimary != nil {
-		line("network", "none: %v", noPrimary)
-		line("a pod now", "does not start: the node has no network")
+	line("runtime", "%s", s.Runtime)
+	line("binary", "%s", s.Binary)
+	if s.NoNet != "" {
+		line("network", "none: %s", s.NoNet)
+		line("a pod now", "%s", s.PodNow)
 		return t.Flush()
 	}
-	line("network", "%s, from %s", r.Plan.Network, r.Plan.Primary)
-	line("mode", "%s (%s)", r.Plan.Mode, r.Plan.Why)
-	inChain := true
-	for _, s := range r.Plan.Steps {
-		if s.Path == r.Plan.Joined {
-			inChain = false
-		}
+	line("network", "%s, from %s", s.Network, s.Primary)
+	line("mode", "%s (%s)", s.Mode, s.Why)
+	if s.InChain {
+		line("entry", "in %s, as wanted", s.Entry)
+	} else {
+		line("entry", "not as wanted in %s", s.Entry)
 	}
-	switch {
-	case inChain:
-		line("entry", "in %s, as wanted", r.Plan.Joined)
-	default:
-		line("entry", "not as wanted in %s", r.Plan.Joined)
+	for _, d := range s.ToDo {
+		line("to do", "%s would be %s (found: %s)", d.File, d.Would, d.Found)
 	}
-	for _, s := range r.Plan.Steps {
-		line("to do", "%s would be %s", s.Path, s.What())
-	}
-	line("a pod now", "%s", podNow(r, inChain))
-	line("kernel", "not asked (needs a look into a network namespace: detour doctor)")
-	for _, warning := range r.Plan.Warnings {
+	line("a pod now", "%s", s.PodNow)
+	line("kernel", "%s", s.Kernel)
+	for _, warning := range s.Warnings {
 		line("warning", "%s", warning)
 	}
-	_ = dir
 	return t.Flush()
+}
+
+// String says which build is there, and which one is to be.
+func (b binaryStatus) String() string {
+	return fmt.Sprintf("%s in %s (installed %s, wanted %s)", binaryWords(install.BinaryState(b.State)), b.Dir, orNone(b.Installed), orNone(b.Wanted))
+}
+
+func orNone(version string) string {
+	if version == "" {
+		return "none"
+	}
+	return version
 }
 
 func binaryWords(s install.BinaryState) string {
