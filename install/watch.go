@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -123,7 +124,7 @@ func (n Node) watchAll(w *fsnotify.Watcher) {
 }
 
 func (n Node) watched() []string {
-	dirs := []string{n.ConfDir, filepath.Dir(filepath.Clean(n.ConfDir)), n.BinDir}
+	dirs := slices.Concat([]string{n.ConfDir, filepath.Dir(filepath.Clean(n.ConfDir)), n.BinDir}, links(n.ConfDir), links(n.BinDir))
 	if n.Config != "" {
 		dirs = append(dirs, filepath.Dir(n.Config))
 	}
@@ -137,6 +138,16 @@ func (n Node) watched() []string {
 			if at, err := filepath.EvalSymlinks(path); err == nil {
 				dirs = append(dirs, filepath.Dir(at))
 			}
+		}
+	}
+	return dirs
+}
+
+// links are the directories with a link in them on the way to path: who moves it, writes there.
+func links(path string) (dirs []string) {
+	for at := filepath.Clean(path); at != filepath.Dir(at); at = filepath.Dir(at) {
+		if info, err := os.Lstat(at); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			dirs = append(dirs, filepath.Dir(at))
 		}
 	}
 	return dirs

@@ -174,6 +174,33 @@ func TestAFailureIsTriedAgainLessAndLessOften(t *testing.T) {
 	}
 }
 
+// TestADirectoryBehindALinkIsFollowed: MicroK8s leads "current" elsewhere at each upgrade.
+func TestADirectoryBehindALinkIsFollowed(t *testing.T) {
+	n := node(t, Spliced)
+	root := filepath.Dir(n.ConfDir)
+	for _, revision := range []string{"1", "2"} {
+		must(t, os.MkdirAll(filepath.Join(root, revision, "net.d"), 0o755))
+		must(t, os.MkdirAll(filepath.Join(root, revision, "bin"), 0o755))
+		write(t, filepath.Join(root, revision, "net.d"), "10-flannel.conflist", flannel)
+	}
+	current := filepath.Join(root, "current")
+	must(t, os.Symlink("1", current))
+	n.ConfDir, n.BinDir = filepath.Join(current, "net.d"), filepath.Join(current, "bin")
+	w, _ := watch(t, n, t.TempDir())
+	quiet := func() bool { return testutil.ToFloat64(w.runs.WithLabelValues("unchanged")) > 0 }
+	within(t, "joined, and nothing more to do", quiet)
+	for _, revision := range []string{"2", "1"} {
+		<-time.After(5 * settle) // no event is on its way that could be taken for that of the link
+		must(t, os.RemoveAll(filepath.Join(root, revision, "bin", PluginType)))
+		write(t, filepath.Join(root, revision, "net.d"), "10-flannel.conflist", flannel)
+		must(t, os.Symlink(revision, current+".new"))
+		must(t, os.Rename(current+".new", current))
+		within(t, "followed to "+revision, func() bool {
+			return inFile(filepath.Join(root, revision, "net.d", "10-flannel.conflist"), PluginType)() && IsPlugin(filepath.Join(root, revision, "bin", PluginType))
+		})
+	}
+}
+
 func TestABadConfigChangesNothing(t *testing.T) {
 	n := node(t, Spliced)
 	n.Config = filepath.Join(t.TempDir(), "detour.json")
