@@ -97,8 +97,9 @@ test-mutation: deps ## Remove each rule in turn: some packet must notice (root)
 	@DETOUR_MUTATION=1 hack/gotest.sh --kernel mutation -run Mutation ./redirect/...
 
 .PHONY: test-deploy
-test-deploy: ## The chart in many combinations, and what is made from it: current, and the same
+test-deploy: ## The chart in many combinations, what is made from it, and the image: current, and the same each time
 	@$(GO) -C deploy/generate test ./...
+	@$(GO) -C deploy/image test ./...
 
 .PHONY: e2e
 e2e: deps ## A real Kubernetes node, with both flavours of containerd (root; 11 minutes to build the first time)

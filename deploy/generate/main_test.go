@@ -113,6 +113,87 @@ func TestEveryCombinationKeepsWhatIsPromised(t *testing.T) {
 	}
 }
 
+// TestMetricsAreAskedWhereTheyAre: probes and the untaint component reach what listens at
+// metrics.bind, also at a wildcard and in IPv6, which the kubelet wants without brackets.
+func TestMetricsAreAskedWhereTheyAre(t *testing.T) {
+	for bind, want := range map[string][2]string{
+		"127.0.0.1:9464": {"127.0.0.1", "http://127.0.0.1:9464/readyz"},
+		"0.0.0.0:9000":   {"127.0.0.1", "http://127.0.0.1:9000/readyz"},
+		":9000":          {"127.0.0.1", "http://127.0.0.1:9000/readyz"},
+		"10.1.2.3:9464":  {"10.1.2.3", "http://10.1.2.3:9464/readyz"},
+		"[::]:9464":      {"::1", "http://[::1]:9464/readyz"},
+		"[::1]:9464":     {"::1", "http://[::1]:9464/readyz"},
+	} {
+		objects, err := render(deploy, object{"metrics": object{"bind": bind}, "startupTaint": object{"enabled": true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := yaml.Marshal(objects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for words, count := range map[string]int{"host: " + want[0] + "\n": 3, "- " + want[1] + "\n": 1} {
+			if got := strings.Count(strings.NewReplacer("'", "", `"`, "").Replace(string(text)), words); got != count {
+				t.Errorf("%s: %q stands %d times, want %d", bind, words, got, count)
+			}
+		}
+	}
+}
+
+// TestEveryValueIsDescribed: the schema is the only place that says what a value does.
+func TestEveryValueIsDescribed(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(deploy, "chart", "detour", "values.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema object
+	if err := yaml.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	var walk func(at string, o object)
+	walk = func(at string, o object) {
+		properties, _ := o["properties"].(object)
+		for name, p := range properties {
+			p, _ := p.(object)
+			count++
+			if words, _ := p["description"].(string); len(words) < 10 {
+				t.Errorf("%s.%s: description %q", at, name, words)
+			}
+			walk(at+"."+name, p)
+		}
+		if items, ok := o["items"].(object); ok {
+			walk(at+"[]", items)
+		}
+	}
+	walk("values", schema)
+	pool := schema["$defs"].(object)["pool"].(object)
+	walk("pool", pool)
+	if count < 40 {
+		t.Errorf("%d values only", count)
+	}
+}
+
+// TestLinksAreFollowedThroughTheirParent: where a link on the way to the directories moves.
+func TestLinksAreFollowedThroughTheirParent(t *testing.T) {
+	objects, err := render(deploy, object{"poolDefaults": object{"confDir": "/var/x/current/net.d", "binDir": "/var/x/current/bin", "hostPaths": []any{"/var/x"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.Marshal(objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range []string{"mountPath: /var/x\n", "path: /var/x\n", "value: /var/x/current/net.d\n"} {
+		if strings.Count(string(text), words) != 1 {
+			t.Errorf("want %q once in\n%s", words, text)
+		}
+	}
+	if strings.Contains(string(text), "path: /var/x/current") || strings.Contains(string(text), "mountPath: /var/x/current") {
+		t.Errorf("the directory behind the link is mounted:\n%s", text)
+	}
+}
+
 func TestTheSchemaRefusesByName(t *testing.T) {
 	for _, tc := range []struct {
 		values object

@@ -21,6 +21,16 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{/* Where what listens at metrics.bind is asked from the node itself: no wildcard, no brackets. */}}
+{{- define "detour.listenHost" -}}
+{{- $host := regexReplaceAll ":[0-9]+$" .Values.metrics.bind "" | trimPrefix "[" | trimSuffix "]" -}}
+{{- if has $host (list "" "0.0.0.0") -}}127.0.0.1{{- else if eq $host "::" -}}::1{{- else -}}{{ $host }}{{- end -}}
+{{- end -}}
+
+{{- define "detour.listenPort" -}}
+{{- last (splitList ":" .Values.metrics.bind) -}}
+{{- end -}}
+
 {{/* Every container: uid 0, to write what root owns on the node, and no capability at all. */}}
 {{- define "detour.securityContext" -}}
 runAsUser: 0
