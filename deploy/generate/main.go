@@ -58,8 +58,8 @@ func write(deploy string, files map[string][]byte) error {
 // An object is a Kubernetes object as YAML has it.
 type object = map[string]any
 
-// render is `helm template` with values, without the hooks: they are helm's.
-func render(deploy string, values object) ([]object, error) {
+// templates renders every file of the chart, by its name.
+func templates(deploy string, values object) (map[string]string, error) {
 	c, err := loader.Load(filepath.Join(deploy, "chart", "detour"))
 	if err != nil {
 		return nil, err
@@ -69,7 +69,12 @@ func render(deploy string, values object) ([]object, error) {
 	if err != nil {
 		return nil, err
 	}
-	texts, err := engine.Render(c, all)
+	return engine.Render(c, all)
+}
+
+// render is `helm template` with values, without the hooks: they are helm's.
+func render(deploy string, values object) ([]object, error) {
+	texts, err := templates(deploy, values)
 	if err != nil {
 		return nil, err
 	}

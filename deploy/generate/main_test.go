@@ -174,6 +174,102 @@ func TestEveryValueIsDescribed(t *testing.T) {
 	}
 }
 
+// TestTheCRISocketIsMountedOnlyIfAskedFor: being allowed to talk to it is root on the node.
+func TestTheCRISocketIsMountedOnlyIfAskedFor(t *testing.T) {
+	for socket, count := range map[string]int{"": 0, "/run/containerd/containerd.sock": 1} {
+		objects, err := render(deploy, object{"poolDefaults": object{"criSocket": socket}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := yaml.Marshal(objects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, words := range []string{"mountPath: /run/containerd\n", "path: /run/containerd\n", "value: /run/containerd/containerd.sock\n", "DETOUR_CRI_SOCKET"} {
+			if got := strings.Count(string(text), words); got != count {
+				t.Errorf("socket %q: %q stands %d times, want %d", socket, words, got, count)
+			}
+		}
+	}
+}
+
+// immutable is what Kubernetes lets nobody change of a DaemonSet.
+func immutable(t *testing.T, values object) (selectors, templates string) {
+	t.Helper()
+	objects, err := render(deploy, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		if o["kind"] == "DaemonSet" {
+			spec := o["spec"].(object)
+			selectors += fmt.Sprintln(o["metadata"].(object)["name"], spec["selector"])
+			templates += fmt.Sprintln(spec["template"])
+		}
+	}
+	return selectors, templates
+}
+
+// TestAnUpgradeChangesNoSelector: whatever an upgrade may change, the DaemonSets' selectors stay;
+// options are watched and restart no pod, an image does.
+func TestAnUpgradeChangesNoSelector(t *testing.T) {
+	before, template := immutable(t, nil)
+	for _, tc := range []struct {
+		values   object
+		restarts bool
+	}{
+		{object{"detour": object{"overrides": "deny"}}, false},
+		{object{"startupTaint": object{"key": "x/y"}}, false},
+		{object{"uninstall": object{"hook": false}}, false},
+		{object{"image": object{"tag": "next"}}, true},
+		{object{"poolDefaults": object{"mode": "owned", "runtime": "containerd://2.1.0", "seLinuxType": "spc_t"}}, true},
+		{object{"metrics": object{"bind": "0.0.0.0:9999"}, "podLabels": object{"a": "b"}, "podAnnotations": object{"c": "d"}}, true},
+	} {
+		after, other := immutable(t, tc.values)
+		if after != before {
+			t.Errorf("%v: the selector becomes %s, was %s", tc.values, after, before)
+		}
+		if restarts := other != template; restarts != tc.restarts {
+			t.Errorf("%v: restarts pods: %v, want %v", tc.values, restarts, tc.restarts)
+		}
+	}
+}
+
+// TestTheNotesSayWhatComesNext: commands for what was really made, and what a value lacks.
+func TestTheNotesSayWhatComesNext(t *testing.T) {
+	const unknown, unreachable = "does not say which runtime", "which Prometheus cannot reach"
+	monitor := func(bind string) object {
+		return object{"metrics": object{"bind": bind, "podMonitor": object{"enabled": true}}, "poolDefaults": object{"criSocket": "/run/containerd/containerd.sock"}}
+	}
+	for _, tc := range []struct {
+		values    object
+		has, lack []string
+	}{
+		{nil, []string{"rollout status daemonset detour\n", "instance=detour,app.kubernetes.io/component=node", "helm -n detour-system uninstall detour\n", "Pool default " + unknown}, []string{unreachable}},
+		{object{"pools": []any{object{"name": "new", "runtime": "containerd://2.1.4"}, object{"name": "old"}}}, []string{"status daemonset detour-new\n", "status daemonset detour-old\n", "Pool old " + unknown}, []string{"Pool new"}},
+		{monitor("127.0.0.1:9464"), []string{unreachable}, []string{unknown}},
+		{monitor("0.0.0.0:9464"), nil, []string{unreachable, unknown}},
+		{monitor("[::]:9464"), nil, []string{unreachable}},
+	} {
+		texts, err := templates(deploy, tc.values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := texts["detour/templates/NOTES.txt"]
+		t.Log(notes)
+		for _, words := range tc.has {
+			if !strings.Contains(notes, words) {
+				t.Errorf("%v: no %q in the notes", tc.values, words)
+			}
+		}
+		for _, words := range tc.lack {
+			if strings.Contains(notes, words) {
+				t.Errorf("%v: %q in the notes", tc.values, words)
+			}
+		}
+	}
+}
+
 // TestLinksAreFollowedThroughTheirParent: where a link on the way to the directories moves.
 func TestLinksAreFollowedThroughTheirParent(t *testing.T) {
 	objects, err := render(deploy, object{"poolDefaults": object{"confDir": "/var/x/current/net.d", "binDir": "/var/x/current/bin", "hostPaths": []any{"/var/x"}}})
