@@ -146,6 +146,29 @@ func readConf(path string) ([]byte, error) {
 // yet. It is waited for.
 var ErrNoPrimary = errors.New("no network configuration yet (want a *.conflist, *.conf or *.json of the cluster's network plugin)")
 
+// JoinedAs gives the way in which we are in the chain now; Auto where we are not, or in several.
+func (d Dir) JoinedAs() Mode {
+	joined := map[Mode]bool{}
+	for range d.DropIns {
+		joined[DropIn] = true
+	}
+	for _, f := range d.Files {
+		switch {
+		case f.IsOwned():
+			joined[Owned] = true
+		case f.List != nil && len(f.List.Ours()) > 0:
+			joined[Spliced] = true
+		}
+	}
+	if len(joined) != 1 {
+		return Auto
+	}
+	for m := range joined {
+		return m
+	}
+	panic("install: no mode in a map of one")
+}
+
 // Primary picks the file that the runtime would load if we were not there.
 func (d Dir) Primary(r Runtime) (File, error) {
 	var broken error

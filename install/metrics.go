@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,6 +71,11 @@ func (w *Watched) Ran(r Report, err error) {
 	defer w.mu.Unlock()
 	repair := w.joined
 	again := err != nil && w.lastErr != nil && err.Error() == w.lastErr.Error()
+	for _, warning := range r.Plan.Warnings {
+		if !slices.Contains(w.last.Plan.Warnings, warning) {
+			w.Log.Warn(warning)
+		}
+	}
 	w.last, w.lastErr, w.paused = r, err, false
 	switch {
 	case errors.Is(err, ErrNoPrimary):
@@ -136,9 +142,6 @@ func (w *Watched) logChange(r Report, repair bool) {
 			w.repairs.WithLabelValues("entry").Inc()
 		}
 	}
-	for _, warning := range r.Plan.Warnings {
-		w.Log.Warn(warning)
-	}
 }
 
 // Fighting implements Observer.
@@ -162,19 +165,29 @@ func (r Report) wayOut() string {
 	return "find who writes this file (Cilium: cni.exclusive=false); mode drop-in is out of such a writer's way where the runtime has it (containerd >= 2.1, CRI-O >= 1.33)"
 }
 
-// Ready is nil when what the runtime will load contains us, else the reason why not.
+// Ready is nil when what the runtime will load contains us, and what it has loaded where it
+// tells that; else the reason why not.
 func (w *Watched) Ready() error {
+	network, err := w.ready()
+	if err != nil {
+		return err
+	}
+	return w.Node.Loaded(network)
+}
+
+// ready is what our own files say, and the network that they are about.
+func (w *Watched) ready() (network string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case w.lastErr != nil:
-		return w.lastErr
+		return "", w.lastErr
 	case !w.joined:
-		return errors.New("not installed yet")
+		return "", errors.New("not installed yet")
 	case w.paused:
-		return errors.New("another writer undoes every repair")
+		return "", errors.New("another writer undoes every repair")
 	}
-	return nil
+	return w.last.Plan.Network, nil
 }
 
 // WatchSlipped looks for pods that started past us whenever the runtime writes into its

@@ -3,6 +3,7 @@ package install
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -17,8 +18,11 @@ type Node struct {
 	// object; without one the entry has the defaults.
 	Plugin, Config string
 	Mode           Mode
-	Runtime        Runtime
-	Dialects       []plugin.Dialect
+	// Runtime is what somebody said of the runtime; CRI, where there is one, is the runtime's own
+	// word, and goes before it.
+	Runtime  Runtime
+	CRI      *CRI
+	Dialects []plugin.Dialect
 }
 
 // A Report is what one run found and did.
@@ -26,8 +30,9 @@ type Report struct {
 	Plan Plan
 	// Binary is what was there before the run.
 	Binary BinaryState
-	// Entry is what was wanted in the chain.
-	Entry Entry
+	// Entry is what was wanted in the chain, Runtime what was known of the runtime then.
+	Entry   Entry
+	Runtime Runtime
 }
 
 // Changed reports whether the run did anything.
@@ -43,7 +48,7 @@ type ConfigError struct {
 func (e ConfigError) Error() string { return e.Path + ": " + e.Err.Error() }
 func (e ConfigError) Unwrap() error { return e.Err }
 
-// Want reads the Config file. A bad one is a ConfigError.
+// Want reads the Config file. A bad one is a ConfigError. Of the runtime it says nothing.
 func (n Node) Want() (Want, error) {
 	var object []byte
 	if n.Config != "" {
@@ -56,7 +61,7 @@ func (n Node) Want() (Want, error) {
 	if err != nil {
 		return Want{}, ConfigError{n.Config, err}
 	}
-	return Want{Mode: n.Mode, Runtime: n.Runtime, Entry: entry}, nil
+	return Want{Mode: n.Mode, Entry: entry}, nil
 }
 
 // Look says what a run would do now, and does nothing. The error may be ErrNoPrimary.
@@ -65,7 +70,9 @@ func (n Node) Look() (Dir, Report, error) {
 	if err != nil {
 		return Dir{}, Report{}, err
 	}
-	r := Report{Entry: want.Entry}
+	var unheard error
+	want.Runtime, unheard = n.AskRuntime()
+	r := Report{Entry: want.Entry, Runtime: want.Runtime}
 	if r.Binary, err = LookBinary(filepath.Join(n.BinDir, PluginType), n.Plugin); err != nil {
 		return Dir{}, r, err
 	}
@@ -74,6 +81,9 @@ func (n Node) Look() (Dir, Report, error) {
 		return dir, r, err
 	}
 	r.Plan, err = Decide(dir, want)
+	if unheard != nil {
+		r.Plan.Warnings = append(r.Plan.Warnings, fmt.Sprintf("%v: taken to be %s", unheard, want.Runtime))
+	}
 	return dir, r, err
 }
 

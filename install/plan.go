@@ -84,14 +84,14 @@ func chooseMode(primary File, w Want) (Mode, string, error) {
 		case w.Runtime.Known() && !w.Runtime.ReadsDropIns():
 			return "", "", fmt.Errorf("mode: drop-in: %s ignores drop-ins, pods would bypass the mesh (want containerd >= 2.1 or CRI-O >= 1.33, or splice)", w.Runtime)
 		}
-		return DropIn, "asked for", nil
+		return DropIn, "given", nil
 	case Spliced:
 		if single {
 			return "", "", fmt.Errorf("mode: splice: %s is a single plugin and has no list to splice into (want owned)", primary.Base())
 		}
-		return Spliced, "asked for", nil
+		return Spliced, "given", nil
 	case Owned:
-		return Owned, "asked for", nil
+		return Owned, "given", nil
 	}
 	switch {
 	case multus:

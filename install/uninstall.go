@@ -82,9 +82,10 @@ func (n Node) Uninstall(ctx context.Context, grace time.Duration, cache string) 
 // awaitLast returns nil when nothing needs the binary any more, else what still does
 // when ctx ends.
 func (n Node) awaitLast(ctx context.Context, grace time.Duration, cache string) error {
-	if n.Runtime.Name == "containerd" {
+	runtime, _ := n.AskRuntime() // not known is an answer too
+	if runtime.Name == "containerd" {
 		if !sleep(ctx, grace) {
-			return fmt.Errorf("%s may still have the old list in memory", n.Runtime)
+			return fmt.Errorf("%s may still have the old list in memory", runtime)
 		}
 		return nil
 	}
@@ -104,7 +105,7 @@ func (n Node) awaitLast(ctx context.Context, grace time.Duration, cache string) 
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("stays for the deletion of pods that were added with it (%d, first %s): %s may delete them with the list of that day", len(inUse), inUse[0], n.Runtime)
+			return fmt.Errorf("stays for the deletion of pods that were added with it (%d, first %s): %s may delete them with the list of that day", len(inUse), inUse[0], runtime)
 		case <-w.Events:
 		case <-time.After(resync):
 		}

@@ -77,6 +77,7 @@ func TestImportTable(t *testing.T) {
 		{"install/b.go", "github.com/prometheus/client_golang/prometheus", allowed},
 		{"install/c.go", "k8s.io/cri-api/pkg/apis", allowed},
 		{"install/f.go", "golang.org/x/sys/unix", allowed},
+		{"install/g.go", "google.golang.org/grpc", allowed},
 		{"install/d.go", "k8s.io/client-go/kubernetes", forbidden},
 		{"install/e.go", module + "/redirect", forbidden},
 

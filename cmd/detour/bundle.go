@@ -39,11 +39,11 @@ Of the pods' annotations only what follows from them is packed; --annotations pa
 			if output == "" {
 				return exit{exitUsage, errors.New("-o: want the file to write, or - for stdout")}
 			}
-			node, err := flags.node()
+			node, err := flags.asJoined()
 			if err != nil {
 				return err
 			}
-			files, err := evidence(node, flags.seen(), annotations)
+			files, err := evidence(node, flags.seen(c.Context()), annotations)
 			if err != nil {
 				return exit{exitUnknown, err}
 			}
@@ -58,6 +58,7 @@ Of the pods' annotations only what follows from them is packed; --annotations pa
 		},
 	}
 	flags.register(c)
+	criSocketFlag(c, &flags.cri)
 	c.Flags().StringVarP(&output, "output", "o", "", "the file to write, which must not exist (- for stdout)")
 	c.Flags().BoolVar(&annotations, "annotations", false, "with what the pods' annotations say, values and all")
 	return c

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,11 +47,11 @@ Exit code 0: nothing is wrong. 1: something is. 2: usage. 3: something could not
 			if output != "text" && output != "json" {
 				return exit{exitUsage, fmt.Errorf("--output: %q (want text or json)", output)}
 			}
-			node, err := flags.node()
+			node, err := flags.asJoined()
 			if err != nil {
 				return err
 			}
-			all := examine(node, flags.seen())
+			all := examine(node, flags.seen(c.Context()))
 			if err := tell(c.OutOrStdout(), all, output); err != nil {
 				return err
 			}
@@ -58,6 +59,7 @@ Exit code 0: nothing is wrong. 1: something is. 2: usage. 3: something could not
 		},
 	}
 	flags.register(c)
+	criSocketFlag(c, &flags.cri)
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return c
 }
@@ -78,14 +80,11 @@ type seen struct {
 	failed  error
 }
 
-func (f *nodeFlags) seen() seen {
-	s := seen{look: looker{cache: f.cache, confDir: f.confDir, config: f.config}}
-	targets, err := allTargets(f.cache)
-	if err != nil {
-		s.failed = err
-		return s
-	}
+func (f *nodeFlags) seen(ctx context.Context) seen {
+	s := seen{look: looker{cache: f.cache, confDir: f.confDir, config: f.config, cri: f.cri}}
+	targets, err := s.look.targets(ctx, nil)
 	s.reports, s.failed = s.look.reports(targets)
+	s.failed = errors.Join(err, s.failed)
 	return s
 }
 
@@ -98,6 +97,7 @@ func chainSymptoms(node install.Node) (all []symptom) {
 	case err != nil:
 		return []symptom{{stateUnknown, err.Error(), "run it as root on the node, with --plugin naming the wanted binary"}}
 	}
+	all = append(all, runtimeSymptom(node, r))
 	all = append(all, symptom{State: stateOK, What: fmt.Sprintf("network %s, from %s; way into the chain: %s (%s)", r.Plan.Network, r.Plan.Primary, r.Plan.Mode, r.Plan.Why)})
 	binary := symptom{State: stateOK, What: fmt.Sprintf("plugin %s in %s", binaryWords(r.Binary), node.BinDir)}
 	if r.Binary != install.BinaryCurrent {
@@ -116,6 +116,25 @@ func chainSymptoms(node install.Node) (all []symptom) {
 		all = append(all, symptom{State: stateWrong, What: w})
 	}
 	return all
+}
+
+// runtimeSymptom is what the runtime says of itself, and of what it has loaded.
+func runtimeSymptom(node install.Node, r install.Report) symptom {
+	if node.CRI == nil {
+		return symptom{stateOK, r.Runtime.String() + ": it was not asked", "--cri-socket names its socket, if it is not at a usual place"}
+	}
+	s := symptom{State: stateOK, What: "runtime " + r.Runtime.String()}
+	loaded, err := node.AskLoaded()
+	if err != nil {
+		s.What += ": " + err.Error()
+		return s
+	}
+	s.What += ", which reads " + loaded.ConfDir
+	if err := node.Loaded(r.Plan.Network); err != nil {
+		return symptom{stateWrong, s.What + ": " + err.Error(), "compare --conf-dir with what the runtime reads; then touch a file in it, or restart the runtime"}
+	}
+	s.What += ", and has us loaded"
+	return s
 }
 
 // kernelSymptoms ask each backend whether it could work, which leaves nothing behind.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +49,7 @@ Exit code 0: there is an answer. 2: usage. 3: nobody can say.`,
 			}
 			explain := call.compiled
 			if len(args) == 1 {
-				explain = call.ofLive(args[0], look, c.Flags().Changed("in"))
+				explain = call.ofLive(c.Context(), args[0], look, c.Flags().Changed("in"))
 			}
 			e, err := explain(source, c.InOrStdin())
 			if err != nil {
@@ -67,6 +68,7 @@ Exit code 0: there is an answer. 2: usage. 3: nobody can say.`,
 	call.register(c.Flags())
 	c.Flags().StringVar(&other, "diff", "", "another file like --spec or --pod: which packets change their way from the first to this (exit code 1: some do)")
 	c.Flags().StringVar(&look.cache, "cache", "/var/lib/cni/results", "the runtime's cache of CNI results")
+	criSocketFlag(c, &look.cri)
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return c
 }
@@ -111,15 +113,16 @@ func (c *call) compare(s source, other string, stdin io.Reader, out io.Writer) e
 }
 
 // ofLive explains for a pod that is there.
-func (c *call) ofLive(asked string, look looker, in bool) func(source, io.Reader) (explanation, error) {
+func (c *call) ofLive(ctx context.Context, asked string, look looker, in bool) func(source, io.Reader) (explanation, error) {
 	return func(s source, _ io.Reader) (e explanation, err error) {
 		if s.spec+s.pod != "" {
 			return e, exit{exitUsage, errors.New("TARGET and --spec or --pod: want one of them")}
 		}
-		t, err := findTarget(asked, look.cache)
+		targets, err := look.targets(ctx, []string{asked})
 		if err != nil {
 			return e, err
 		}
+		t := targets[0]
 		seen, err := inspect.Look(t.netns, inspect.ReadProcesses())
 		if err != nil {
 			return e, exit{exitUnknown, lookError(err)}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,11 +21,17 @@ import (
 )
 
 // looker looks into pods of this node.
-type looker struct{ cache, confDir, config string }
+type looker struct{ cache, confDir, config, cri string }
 
 func (l *looker) register(c *cobra.Command) {
 	c.Flags().StringVar(&l.cache, "cache", "/var/lib/cni/results", "the runtime's cache of CNI results: it knows pods' names, namespaces and annotations")
 	c.Flags().StringVar(&l.confDir, "conf-dir", "/etc/cni/net.d", "the runtime's directory of network configurations, for our entry's options")
+	criSocketFlag(c, &l.cri)
+}
+
+func (l *looker) finder() (finder, error) {
+	socket, err := runtimeSocket(l.cri)
+	return finder{l.cache, socket}, err
 }
 
 func inspectCommand() *cobra.Command {
@@ -61,9 +68,9 @@ Exit code 0: nothing is wrong. 1: something is, and said. 2: usage. 3: nobody ca
 					return exit{exitUsage, err}
 				}
 			}
-			targets, err := look.targets(args)
-			if err != nil {
-				return err
+			targets, unfound := look.targets(c.Context(), args)
+			if len(targets) == 0 && unfound != nil {
+				return unfound
 			}
 			if watch {
 				return look.watch(c.Context(), c.OutOrStdout(), targets[0], output)
@@ -72,7 +79,7 @@ Exit code 0: nothing is wrong. 1: something is, and said. 2: usage. 3: nobody ca
 			if err := show(c.OutOrStdout(), reports, output); err != nil {
 				return err
 			}
-			return verdict(reports, gone)
+			return verdict(reports, errors.Join(unfound, gone))
 		},
 	}
 	look.register(c)
@@ -96,12 +103,19 @@ func inspectOutput(output string, all bool) error {
 	return fmt.Errorf("--output: %q (want table, wide, json, yaml, svg or html)", output)
 }
 
-func (l looker) targets(args []string) ([]target, error) {
-	if len(args) == 0 {
-		return allTargets(l.cache)
+func (l looker) targets(ctx context.Context, args []string) ([]target, error) {
+	find, err := l.finder()
+	if err != nil {
+		return nil, err
 	}
-	t, err := findTarget(args[0], l.cache)
-	return []target{t}, err
+	if len(args) == 0 {
+		return find.all(ctx)
+	}
+	t, err := find.one(ctx, args[0])
+	if err != nil {
+		return nil, err
+	}
+	return []target{t}, nil
 }
 
 // reports looks into each; what cannot be looked into is an error of its own.
@@ -162,10 +176,10 @@ func (l looker) options() (*plugin.Options, error) {
 
 // wanted is what ADD would decide for the pod today, held against its namespace.
 func wanted(t target, o *plugin.Options) inspect.Wanted {
-	if t.attachment == nil || o == nil {
+	if t.pod == nil || o == nil {
 		return inspect.Wanted{}
 	}
-	d, err := plugin.Decide(*o, t.attachment.Pod, mesh.All())
+	d, err := plugin.Decide(*o, *t.pod, mesh.All())
 	if err != nil {
 		return inspect.Wanted{Why: err.Error()}
 	}

@@ -58,6 +58,7 @@ is stopped; "detour uninstall" takes it out.`,
 		},
 	}
 	flags.register(c)
+	flags.registerCRI(c)
 	c.Flags().BoolVar(&once, "once", false, "do it and return, do not watch")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "print what would change, and change nothing")
 	listenFlag(c, &listen)

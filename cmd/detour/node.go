@@ -12,7 +12,7 @@ import (
 
 // nodeFlags are those that install, uninstall and status have in common.
 type nodeFlags struct {
-	confDir, binDir, plugin, config, mode, runtime, cache string
+	confDir, binDir, plugin, config, mode, runtime, cache, cri string
 }
 
 func (f *nodeFlags) register(c *cobra.Command) {
@@ -26,6 +26,12 @@ func (f *nodeFlags) register(c *cobra.Command) {
 	flags.StringVar(&f.cache, "cache", "/var/lib/cni/results", "the runtime's cache of CNI results")
 }
 
+// registerCRI is for those that change the node, or stand for the one that does: they ask the
+// runtime only where they are told to.
+func (f *nodeFlags) registerCRI(c *cobra.Command) {
+	c.Flags().StringVar(&f.cri, "cri-socket", criNone, "the runtime's CRI socket, to ask it what it is and what it has loaded: a path, auto or none (whoever may talk to it is root on the node)")
+}
+
 // besideUs is where a release has the plugin.
 func besideUs() string {
 	self, err := os.Executable()
@@ -33,6 +39,19 @@ func besideUs() string {
 		return install.PluginType
 	}
 	return filepath.Join(filepath.Dir(self), install.PluginType)
+}
+
+// asJoined is the node for those that only look. What the installer here was told of the runtime
+// is not known to them: unless somebody says it, the way in that is there is the wanted one.
+func (f *nodeFlags) asJoined() (install.Node, error) {
+	node, err := f.node()
+	if err != nil || node.Mode != install.Auto || node.Runtime.Known() || f.cri != criAuto {
+		return node, err
+	}
+	if dir, err := install.Look(node.ConfDir); err == nil { // else chainSymptoms says it
+		node.Mode = dir.JoinedAs()
+	}
+	return node, nil
 }
 
 func (f *nodeFlags) node() (install.Node, error) {
@@ -44,8 +63,16 @@ func (f *nodeFlags) node() (install.Node, error) {
 	if err != nil {
 		return install.Node{}, exit{exitUsage, err}
 	}
-	return install.Node{
+	node := install.Node{
 		ConfDir: f.confDir, BinDir: f.binDir, Plugin: f.plugin, Config: f.config,
 		Mode: mode, Runtime: runtime, Dialects: mesh.All(),
-	}, nil
+	}
+	socket, err := runtimeSocket(f.cri)
+	if err != nil {
+		return node, err
+	}
+	if socket != "" {
+		node.CRI = &install.CRI{Asker: socket}
+	}
+	return node, nil
 }

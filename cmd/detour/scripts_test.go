@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/detour-cni/detour/install/cri/critest"
 )
 
 // TestMain lets scripts run this very program as `detour`.
@@ -24,9 +27,10 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PLUGIN", plugin)
 			e.Setenv("OLDPLUGIN", old)
+			e.Setenv("DETOUR_CRI_SOCKET", "none") // this machine may have a runtime
 			return nil
 		},
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"schema": schema},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"schema": schema, "runtime": runtime},
 		Dir:                 "../../testdata/detour",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -41,6 +45,15 @@ func schema(ts *testscript.TestScript, _ bool, args []string) {
 	document, err := jsonschema.UnmarshalJSON(strings.NewReader(ts.ReadFile("stdout")))
 	ts.Check(err)
 	ts.Check(rules.Validate(document))
+}
+
+// runtime answers at a socket, to the script's end, what a file says: runtime cri.sock runtime.json.
+func runtime(ts *testscript.TestScript, _ bool, args []string) {
+	r := &critest.Runtime{}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), r))
+	stop, err := r.Serve(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(stop)
 }
 
 // build makes a program of cmd/ in dir, stripped as a release is.

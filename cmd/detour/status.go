@@ -46,13 +46,14 @@ Exit code 0: what the runtime loads contains us. 1: it does not, or not as wante
 			if err := s.print(c.OutOrStdout(), output); err != nil {
 				return err
 			}
-			if err != nil || report.Changed() {
+			if err != nil || report.Changed() || node.Loaded(report.Plan.Network) != nil {
 				return exit{code: exitFindings}
 			}
 			return nil
 		},
 	}
 	flags.register(c)
+	flags.registerCRI(c)
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return c
 }
@@ -61,6 +62,7 @@ Exit code 0: what the runtime loads contains us. 1: it does not, or not as wante
 type status struct {
 	Schema   string       `json:"schema"`
 	Runtime  string       `json:"runtime"`
+	Loaded   string       `json:"loaded"` // by the runtime, as it says
 	Binary   binaryStatus `json:"binary"`
 	NoNet    string       `json:"noNetwork,omitempty"` // why there is none
 	Network  string       `json:"network,omitempty"`
@@ -90,7 +92,7 @@ type toDo struct {
 
 func newStatus(node install.Node, r install.Report, noPrimary error) status {
 	s := status{
-		Schema: "detour-cni.dev/status/v1", Runtime: node.Runtime.String(), ToDo: []toDo{}, Warnings: append([]string{}, r.Plan.Warnings...),
+		Schema: "detour-cni.dev/status/v1", Runtime: r.Runtime.String(), Loaded: loaded(node, r.Plan.Network), ToDo: []toDo{}, Warnings: append([]string{}, r.Plan.Warnings...),
 		Binary: binaryStatus{State: string(r.Binary), Installed: install.Version(filepath.Join(node.BinDir, install.PluginType)), Wanted: install.Version(node.Plugin), Dir: node.BinDir},
 		Kernel: "not asked (needs a look into a network namespace: detour doctor)",
 	}
@@ -131,6 +133,7 @@ func (s status) print(w io.Writer, output string) error {
 	} else {
 		line("entry", "not as wanted in %s", s.Entry)
 	}
+	line("loaded", "%s", s.Loaded)
 	for _, d := range s.ToDo {
 		line("to do", "%s would be %s (found: %s)", d.File, d.Would, d.Found)
 	}
@@ -140,6 +143,20 @@ func (s status) print(w io.Writer, output string) error {
 		line("warning", "%s", warning)
 	}
 	return t.Flush()
+}
+
+// loaded is what the runtime says that it has in memory.
+func loaded(node install.Node, network string) string {
+	if node.CRI == nil {
+		return "not asked (--cri-socket)"
+	}
+	if _, err := node.AskLoaded(); err != nil {
+		return "not told: " + err.Error()
+	}
+	if err := node.Loaded(network); err != nil {
+		return err.Error()
+	}
+	return "yes, with us in it"
 }
 
 // String says which build is there, and which one is to be.

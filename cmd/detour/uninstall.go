@@ -55,6 +55,7 @@ of that time has gone. What has to stay is said, and the exit code is 1.`,
 		},
 	}
 	flags.register(c)
+	flags.registerCRI(c)
 	c.Flags().DurationVar(&grace, "grace", 5*time.Second, "how long containerd has to read its configuration again, before the binary goes")
 	c.Flags().DurationVar(&wait, "wait", 0, "how long to wait for the last pod that needs the binary, on CRI-O and unknown runtimes")
 	listenFlag(c, &listen)
