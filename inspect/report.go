@@ -109,8 +109,8 @@ func (r Report) unheard() (all []Finding) {
 func (r Report) dropped() (all []Finding) {
 	said := map[string]bool{}
 	for _, w := range r.Ways {
-		what := fmt.Sprintf("%s: dropped: %s", w.Title, w.Reason())
-		if w.Outcome.Verdict == redirect.Dropped && !said[what] {
+		what := fmt.Sprintf("%s: %s: %s", w.Title, w.Where(), w.Reason())
+		if (w.Outcome.Verdict == redirect.Dropped || w.Outcome.Verdict == redirect.Rejected) && !said[what] {
 			said[what] = true
 			all = append(all, wrong("if the rule means it, nothing is to be done; if it waits for a listener, look at the proxy's container", "%s", what))
 		}
@@ -243,15 +243,7 @@ func (s Socket) Owner() string {
 }
 
 // Reason is why the way ends where it does.
-func (w Way) Reason() string {
-	switch {
-	case w.Decided == nil:
-		return "no rule takes it"
-	case w.Decided.Rule.Why != "":
-		return w.Decided.Rule.Why
-	}
-	return fmt.Sprintf("rule %d of %s", w.Decided.Index+1, w.Decided.Chain)
-}
+func (w Way) Reason() string { return w.Outcome.Why() }
 
 // Trail is the chains from the hook to the rule that decided, and its place in the last:
 // "DETOUR_TPROXY › DETOUR_DIVERT, rule 2". The built-in chain of the hook is not said again.

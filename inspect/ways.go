@@ -154,7 +154,7 @@ func (p Pod) walk(w Way) Way {
 		if p.Has(o.To.Addr()) {
 			w.Ends, w.At = Proxy, o.To
 		}
-	case redirect.Dropped, redirect.Unknown:
+	case redirect.Dropped, redirect.Rejected, redirect.Unknown:
 		w.Ends = Nobody
 	default:
 		if w.Meant != Wire {
@@ -195,6 +195,8 @@ func (w Way) Where() string {
 		return o.To.String()
 	case redirect.Dropped:
 		return "dropped"
+	case redirect.Rejected:
+		return "rejected"
 	case redirect.Unknown:
 		return "unknown: a rule that cannot be read decides"
 	}

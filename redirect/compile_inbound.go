@@ -161,7 +161,7 @@ func tproxyInRules(s Spec) []Rule {
 		{Match{TCP{}, CTState{CTEstablished | CTRelated}}, Return{}, "answers to what the pod itself has opened"},
 	}, inboundPorts(s, func(m Match) []Rule {
 		return []Rule{
-			{m, TProxyTo{s.InboundPort, s.TProxyMark}, "inbound goes to the proxy, both addresses kept"},
+			{m, TProxyTo{Port: s.InboundPort, Mark: s.TProxyMark}, "inbound goes to the proxy, both addresses kept"},
 			{m, Drop{}, "no transparent listener: the app must not get it past the proxy"},
 		}
 	}))

@@ -1,6 +1,9 @@
 package redirect
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // Packet is what rules can see of one packet. The zero value of each field is
 // the usual case, so that a test names only what matters.
@@ -33,6 +36,7 @@ const (
 	TProxied   Verdict = "tproxy"
 	DNATed     Verdict = "dnat"
 	Dropped    Verdict = "drop"
+	Rejected   Verdict = "reject" // dropped, and the sender is told
 	Unknown    Verdict = "unknown"
 )
 
@@ -94,16 +98,33 @@ func (o Outcome) Decided() (s Step, ok bool) {
 	return s, ok
 }
 
+// Why says what decided, in the rule's own words where it has any.
+func (o Outcome) Why() string {
+	s, ok := o.Decided()
+	if !ok {
+		return "no rule takes it"
+	}
+	if t, tproxy := s.Rule.Target.(TProxyTo); tproxy && o.Verdict == Dropped {
+		return fmt.Sprintf("no transparent listener on port %d: iptables' TPROXY drops the packet then", t.Port)
+	}
+	if s.Rule.Why != "" {
+		return s.Rule.Why
+	}
+	return fmt.Sprintf("rule %d of %s", s.Index+1, s.Chain)
+}
+
 func (o Outcome) ends(s Step) bool {
 	switch s.Rule.Target.(type) {
 	case RedirectTo:
 		return o.Verdict == Redirected
 	case TProxyTo:
-		return o.Verdict == TProxied
+		return o.Verdict == TProxied || o.Verdict == Dropped
 	case DNATTo:
 		return o.Verdict == DNATed
-	case Drop, Reject:
+	case Drop:
 		return o.Verdict == Dropped
+	case Reject:
+		return o.Verdict == Rejected
 	case Return, Accept:
 		return o.Verdict == Passed && s.Table != Filter
 	}

@@ -226,10 +226,12 @@ type (
 	// in Output, the first address of the incoming interface in Prerouting.
 	RedirectTo struct{ Port uint16 }
 	// TProxyTo gives the packet, unchanged, to the transparent socket that listens
-	// on Port, marks it and accepts. Where there is no such socket the next rule decides.
+	// on Port, marks it and accepts. Where there is no such socket the next rule decides;
+	// iptables' own target then drops the packet (DropsUnheard, of live rules only).
 	TProxyTo struct {
-		Port uint16
-		Mark uint32
+		Port         uint16
+		Mark         uint32
+		DropsUnheard bool
 	}
 	// DNATTo rewrites the destination; the Match keeps it to To's own family.
 	DNATTo struct{ To netip.AddrPort }

@@ -161,8 +161,11 @@ func (w *walk) apply(t Target) bool {
 		return w.leave()
 	case Accept:
 		w.stack = nil
-	case Drop, Reject:
+	case Drop:
 		w.out.Verdict = Dropped
+		return true
+	case Reject:
+		w.out.Verdict = Rejected
 		return true
 	case Jump:
 		return w.jump(t)
@@ -172,6 +175,10 @@ func (w *walk) apply(t Target) bool {
 		w.out.Verdict, w.out.To = DNATed, t.To
 		w.rewrite(t.To)
 	case TProxyTo:
+		if w.packet.NoListener && t.DropsUnheard {
+			w.out.Verdict = Dropped
+			return true
+		}
 		if !w.packet.NoListener {
 			w.out.Verdict, w.out.Port = TProxied, t.Port
 			w.mark(t.Mark)

@@ -26,7 +26,7 @@ func explainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain [TARGET] --from WHO --to ADDRESS:PORT",
 		Short: "Say where a packet would end, and which rules say so",
-		Long: `Say where a packet would end, and which rules say so: the live rules of TARGET, whoever wrote them, or with --pod or
+		Long: `Say where a packet would end, and which rules say so: the live rules of TARGET, whoever wrote them, or with --annotations or
 --spec those that a pod would get.
 
 TARGET is the path of a network namespace, a pid, a container id, or NAMESPACE/POD on this node. There the pod's addresses
@@ -38,10 +38,10 @@ the kernel.
 
 Exit code 0: there is an answer. 2: usage. 3: nobody can say.`,
 		Example: `  detour explain shop/cart-0 --from app --to 10.96.0.10:80
-  detour explain --pod cart.yaml --from app --to 10.96.0.10:80
+  detour explain --annotations cart.yaml --from app --to 10.96.0.10:80
   detour explain --spec redirect.json --from wire --to :8080 -o json
   detour explain --spec old.json --diff new.json
-  kubectl get pod cart-0 -o yaml | detour explain --pod - --from proxy --to 10.0.0.1:443`,
+  kubectl get pod cart-0 -o yaml | detour explain --annotations - --from proxy --to 10.0.0.1:443`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if other != "" {
@@ -66,7 +66,7 @@ Exit code 0: there is an answer. 2: usage. 3: nobody can say.`,
 	}
 	source.register(c.Flags())
 	call.register(c.Flags())
-	c.Flags().StringVar(&other, "diff", "", "another file like --spec or --pod: which packets change their way from the first to this (exit code 1: some do)")
+	c.Flags().StringVar(&other, "diff", "", "another file like --spec or --annotations: which packets change their way from the first to this (exit code 1: some do)")
 	c.Flags().StringVar(&look.cache, "cache", "/var/lib/cni/results", "the runtime's cache of CNI results")
 	criSocketFlag(c, &look.cri)
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
@@ -99,7 +99,7 @@ func (c *call) compare(s source, other string, stdin io.Reader, out io.Writer) e
 	if s.spec != "" {
 		second.spec = other
 	} else {
-		second.pod = other
+		second.annotations = other
 	}
 	after, err := second.read(stdin)
 	if err != nil {
@@ -115,8 +115,8 @@ func (c *call) compare(s source, other string, stdin io.Reader, out io.Writer) e
 // ofLive explains for a pod that is there.
 func (c *call) ofLive(ctx context.Context, asked string, look looker, in bool) func(source, io.Reader) (explanation, error) {
 	return func(s source, _ io.Reader) (e explanation, err error) {
-		if s.spec+s.pod != "" {
-			return e, exit{exitUsage, errors.New("TARGET and --spec or --pod: want one of them")}
+		if s.spec+s.annotations != "" {
+			return e, exit{exitUsage, errors.New("TARGET and --spec or --annotations: want one of them")}
 		}
 		targets, err := look.targets(ctx, []string{asked})
 		if err != nil {
@@ -196,12 +196,6 @@ func arrow(a redirect.Answer) string {
 
 // answer is the outcome in a sentence, with the reason of the rule that decided.
 func (e explanation) answer() string {
-	why := "no rule takes it"
-	if d, ok := e.out.Decided(); ok && d.Rule.Why != "" {
-		why = d.Rule.Why
-	} else if ok {
-		why = fmt.Sprintf("rule %d of %s", d.Index+1, d.Chain)
-	}
 	var what string
 	switch o := e.out; o.Verdict {
 	case redirect.Redirected:
@@ -212,12 +206,14 @@ func (e explanation) answer() string {
 		what = fmt.Sprintf("dnat: %s gets it", o.To)
 	case redirect.Dropped:
 		what = "drop: nobody gets it"
+	case redirect.Rejected:
+		what = "reject: nobody gets it, and the sender is told"
 	case redirect.Unknown:
 		return "unknown: a rule that cannot be interpreted decides"
 	default:
 		what = fmt.Sprintf("pass: it goes to %s", e.packet.Dst)
 	}
-	return what + "\n   " + why
+	return what + "\n   " + e.out.Why()
 }
 
 // explainJSON is `detour explain -o json`.

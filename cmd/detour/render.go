@@ -29,8 +29,8 @@ func renderCommand() *cobra.Command {
 
 The text is what nft -f and iptables-restore --noflush take. A pod's manifest must be one from the cluster, after the
 mesh's injector: that is where the annotations come from.`,
-		Example: `  kubectl get pod cart-0 -o yaml | detour render --pod -
-  detour render --pod cart.yaml --config 10-calico.conflist -o why
+		Example: `  kubectl get pod cart-0 -o yaml | detour render --annotations -
+  detour render --annotations cart.yaml --config 10-calico.conflist -o why
   detour render --spec redirect.json --backend iptables --family ipv6`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -200,4 +200,4 @@ func indented(v any) (string, error) {
 	return b.String(), err
 }
 
-var errNoSource = errors.New("of whom? want --spec FILE or --pod FILE")
+var errNoSource = errors.New("of whom? want --spec FILE or --annotations FILE")

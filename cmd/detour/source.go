@@ -17,11 +17,11 @@ import (
 )
 
 // source is what rules are to be made from, without a node.
-type source struct{ spec, pod, config string }
+type source struct{ spec, annotations, config string }
 
 func (s *source) register(flags *pflag.FlagSet) {
 	flags.StringVar(&s.spec, "spec", "", `file with a redirect, as in the option "redirect": laid over the Envoy defaults ("-": stdin)`)
-	flags.StringVar(&s.pod, "pod", "", `file with a pod's manifest, from the cluster ("-": stdin)`)
+	flags.StringVar(&s.annotations, "annotations", "", `file with a pod's manifest from the cluster, or its annotations alone, YAML or JSON ("-": stdin)`)
 	flags.StringVar(&s.config, "config", "", `file with the node's options: our "detour" object, our entry, or a conflist (default: the defaults)`)
 }
 
@@ -43,10 +43,10 @@ func (d decided) rules() (redirect.RuleSet, error) {
 // read reads the files, and decides as ADD does. What is wrong with them is usage.
 func (s source) read(stdin io.Reader) (d decided, err error) {
 	switch {
-	case s.spec == "" && s.pod == "":
+	case s.spec == "" && s.annotations == "":
 		return d, exit{exitUsage, errNoSource}
-	case s.spec != "" && s.pod != "":
-		return d, exit{exitUsage, errors.New("--spec and --pod: want one of them")}
+	case s.spec != "" && s.annotations != "":
+		return d, exit{exitUsage, errors.New("--spec and --annotations: want one of them")}
 	}
 	options := plugin.DefaultOptions(mesh.All())
 	if s.config != "" {
@@ -58,7 +58,7 @@ func (s source) read(stdin io.Reader) (d decided, err error) {
 			return d, exit{exitUsage, fmt.Errorf("%s: %w", s.config, err)}
 		}
 	}
-	path := s.spec + s.pod
+	path := s.spec + s.annotations
 	text, err := slurp(path, stdin)
 	if err != nil {
 		return d, exit{exitUnknown, err}
@@ -116,7 +116,8 @@ func nodeOptions(text []byte) (plugin.Options, error) {
 	return plugin.ParseOptions(options, mesh.All())
 }
 
-// decideManifest decides on the pod of a manifest, YAML or JSON, or on the only one in a List.
+// decideManifest decides on the pod of a manifest, YAML or JSON, on the only one in a List, or on a
+// pod of which there are only annotations.
 func decideManifest(text []byte, options plugin.Options) (decided, error) {
 	type manifest struct {
 		Kind     string `json:"kind"`
@@ -136,6 +137,12 @@ func decideManifest(text []byte, options plugin.Options) (decided, error) {
 	}
 	if file.Kind == "List" && len(file.Items) == 1 {
 		file.manifest = file.Items[0]
+	}
+	if file.Kind == "" {
+		if err := yaml.UnmarshalStrict(text, &file.Metadata.Annotations); err != nil {
+			return decided{}, fmt.Errorf("neither a Pod (kubectl get pod NAME -o yaml) nor annotations alone: %w", err)
+		}
+		file.Kind = "Pod"
 	}
 	if file.Kind != "Pod" {
 		return decided{}, fmt.Errorf("kind: %q (want one Pod: kubectl get pod NAME -o yaml)", file.Kind)

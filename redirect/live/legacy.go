@@ -153,6 +153,9 @@ func (l layout) chains(t redirect.Table, scope string, info, b []byte) ([]Chain,
 			if err != nil {
 				return nil, err
 			}
+			if to, ok := rule.Target.(offset); ok && to.at == at+uint32(next) {
+				rule.Target = nil // a rule without -j goes on to the next
+			}
 			c.Rules = append(c.Rules, rule)
 			c.Counts = append(c.Counts, Count{u64(e, l.counters), u64(e, l.counters+8), true})
 		}

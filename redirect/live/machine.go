@@ -22,6 +22,7 @@ type machine struct {
 	regs    map[uint32]value
 	match   redirect.Match
 	targets []redirect.Target
+	mapped  []redirect.Rule // by a verdict map: one for each of its verdicts
 	why     string
 	count   Count
 	// last is the comparison before, which a second one may narrow: >= and <=.
@@ -210,7 +211,7 @@ func (m *machine) lookup(d map[uint16][]byte) {
 	of, ok := m.sets(name).values()
 	switch {
 	case d[unix.NFTA_LOOKUP_DREG] != nil && reg(d[unix.NFTA_LOOKUP_DREG]) == unix.NFT_REG_VERDICT:
-		m.does(redirect.OpaqueTarget{Text: "verdict of map " + name})
+		m.verdicts(reg(d[unix.NFTA_LOOKUP_SREG]), name)
 	case d[unix.NFTA_LOOKUP_DREG] != nil:
 		m.regs[reg(d[unix.NFTA_LOOKUP_DREG])] = value{from: "computed"}
 	case !ok:
@@ -218,6 +219,22 @@ func (m *machine) lookup(d map[uint16][]byte) {
 	default:
 		m.among(reg(d[unix.NFTA_LOOKUP_SREG]), of, num(d[unix.NFTA_LOOKUP_FLAGS])&unix.NFT_LOOKUP_F_INV != 0)
 	}
+}
+
+// verdicts makes a rule of each of a map's verdicts: no packet has two of its values.
+func (m *machine) verdicts(sreg uint32, name string) {
+	all, ok := m.sets(name).verdicts()
+	if !ok || len(m.targets) > 0 {
+		m.does(redirect.OpaqueTarget{Text: "verdict of map " + name})
+		return
+	}
+	before := slices.Clone(m.match)
+	for _, b := range all {
+		m.match = slices.Clone(before)
+		m.among(sreg, []interval{b.of}, false)
+		m.mapped = append(m.mapped, redirect.Rule{Match: m.match, Target: b.does})
+	}
+	m.match = before
 }
 
 func (m *machine) opaque(text string) {
@@ -257,6 +274,12 @@ func describe(v value, of []interval) string {
 // rules gives the rule, or one for each thing that it does.
 func (m *machine) rules() []redirect.Rule {
 	m.tidy()
+	if m.mapped != nil && len(m.targets) == 0 {
+		for i := range m.mapped {
+			m.mapped[i].Why = reason(m.why)
+		}
+		return m.mapped
+	}
 	if len(m.targets) == 0 {
 		return []redirect.Rule{{Match: m.match, Why: reason(m.why)}}
 	}

@@ -134,10 +134,10 @@ func xtTarget(name string, rev uint32, b []byte, v6 bool) redirect.Target {
 		}
 	case "TPROXY":
 		if rev == 1 && len(b) >= 26 && u32(b, 0) == 0xffffffff {
-			return redirect.TProxyTo{Port: binary.BigEndian.Uint16(b[24:]), Mark: u32(b, 4)}
+			return redirect.TProxyTo{Port: binary.BigEndian.Uint16(b[24:]), Mark: u32(b, 4), DropsUnheard: true}
 		}
 		if rev == 0 && len(b) >= 14 && u32(b, 0) == 0xffffffff {
-			return redirect.TProxyTo{Port: binary.BigEndian.Uint16(b[12:]), Mark: u32(b, 4)}
+			return redirect.TProxyTo{Port: binary.BigEndian.Uint16(b[12:]), Mark: u32(b, 4), DropsUnheard: true}
 		}
 	case "MARK":
 		if rev == 2 && len(b) >= 8 && u32(b, 4) == 0xffffffff {

@@ -19,6 +19,8 @@ type Row struct {
 	Plain bool
 	// Second is the name of the pod's second interface, if the row names one.
 	Second string
+	// Opaque: Trace cannot say, only the kernel knows (of rules that are not ours).
+	Opaque bool
 	// marked: the outcome's mark was given; else it follows from the verdict.
 	marked bool
 }
@@ -154,7 +156,7 @@ func (r *Row) setWant(f []string) ([]string, error) {
 	r.Want.Verdict = redirect.Verdict(f[0])
 	var arg string
 	switch r.Want.Verdict {
-	case redirect.Passed, redirect.Dropped:
+	case redirect.Passed, redirect.Dropped, redirect.Rejected:
 		return f[1:], nil
 	case redirect.Redirected, redirect.TProxied, redirect.DNATed:
 		if len(f) < 2 {
@@ -190,6 +192,9 @@ func (r *Row) setExtra(text string) error {
 		return nil
 	case "listener=none":
 		p.NoListener = true
+		return nil
+	case "trace=unknown":
+		r.Opaque = true
 		return nil
 	case "listener=plain":
 		p.NoListener, r.Plain = true, true
