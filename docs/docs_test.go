@@ -37,7 +37,7 @@ func TestGeneratedBlocksAreTheCodes(t *testing.T) {
 	kinds := map[string]func(string) (string, error){
 		"rules": rulesTable, "nft": nftText, "iptables": iptablesText, "keys": keysTable,
 		"walk": walkOf(t), "bench": benchTable(t),
-		"defaults": meshDefaults, "rows": meshRows, "silences": meshSilences, "code": codeOf(t),
+		"defaults": meshDefaults, "rows": meshRows, "silences": meshSilences, "code": codeOf(t), "validate": validateTable,
 	}
 	for _, page := range pages(t) {
 		was := read(t, page)

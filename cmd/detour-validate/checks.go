@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -45,24 +46,9 @@ func (f family) checks(o options) []result {
 	if !ok {
 		return []result{{f.name, absent, "no route, or no address"}}
 	}
-	var checks []func() result
+	checks := f.ofApp(o, own)
 	if o.as == "proxy" {
-		checks = append(checks, func() result { return f.letThrough(o) })
-		if o.hairpin {
-			checks = append(checks, func() result {
-				return f.bent("the proxy's call to its own pod", own, unused(f), uint16(o.inboundPort), o.patience)
-			})
-		}
-	} else {
-		checks = append(checks,
-			func() result { return f.bent("outbound TCP", f.stranger, 80, uint16(o.outboundPort), o.patience) },
-			func() result { return f.direct("calls to localhost", f.local, o.patience) },
-			func() result { return f.direct("calls to the pod itself", own, o.patience) })
-		if o.dns != 0 {
-			checks = append(checks,
-				func() result { return f.bent("DNS over TCP", f.stranger, 53, uint16(o.dns), o.patience) },
-				func() result { return f.dns(uint16(o.dns), o.patience) })
-		}
+		checks = f.ofProxy(o, own)
 	}
 	all := make([]result, len(checks))
 	var wait sync.WaitGroup
@@ -71,6 +57,36 @@ func (f family) checks(o options) []result {
 	}
 	wait.Wait()
 	return all
+}
+
+// ofApp are the checks that need an app's user.
+func (f family) ofApp(o options, own netip.Addr) []func() result {
+	checks := []func() result{
+		func() result { return f.bent("outbound TCP", f.stranger, 80, uint16(o.outboundPort)) },
+		func() result { return f.direct("calls to localhost", f.local) },
+		func() result { return f.direct("calls to the pod itself", own) },
+	}
+	if o.loopback == localhostOnly {
+		checks[2] = func() result { return f.bent("calls to the pod itself", own, unused(f), uint16(o.outboundPort)) }
+	}
+	if o.dns != 0 && slices.Contains(o.dnsProtocols, "tcp") {
+		checks = append(checks, func() result { return f.bent("DNS over TCP", f.stranger, 53, uint16(o.dns)) })
+	}
+	if o.dns != 0 && slices.Contains(o.dnsProtocols, "udp") {
+		checks = append(checks, func() result { return f.dns(uint16(o.dns)) })
+	}
+	return checks
+}
+
+// ofProxy are the checks that need the proxy's.
+func (f family) ofProxy(o options, own netip.Addr) []func() result {
+	checks := []func() result{func() result { return f.letThrough(o) }}
+	if o.loopback == hairpin {
+		return append(checks, func() result {
+			return f.bent("the proxy's call to its own pod", own, unused(f), uint16(o.inboundPort))
+		})
+	}
+	return append(checks, func() result { return f.direct("the proxy's call to its own pod", own) })
 }
 
 // own is the address that the pod would call the stranger from. Connecting a UDP socket
@@ -87,7 +103,7 @@ func (f family) own() (netip.Addr, bool) {
 
 // bent proves that a call to address and port lands on another one: our own listener there
 // takes it; or, where somebody has the port, it is answered although nobody is there.
-func (f family) bent(what string, to netip.Addr, port, want uint16, patience time.Duration) result {
+func (f family) bent(what string, to netip.Addr, port, want uint16) result {
 	r := result{what: f.name + " " + what}
 	l, err := net.Listen("tcp"+f.suffix, fmt.Sprintf(":%d", want))
 	if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
@@ -100,7 +116,7 @@ func (f family) bent(what string, to netip.Addr, port, want uint16, patience tim
 		callers = callersOf(l)
 	}
 	dst := netip.AddrPortFrom(to, port)
-	local, err := f.call(dst, patience)
+	local, err := f.call(dst)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		r.state, r.why = broken, fmt.Sprintf("a call to %s is refused: it goes to a port where nobody listens, not to %d", dst, want)
@@ -108,7 +124,7 @@ func (f family) bent(what string, to netip.Addr, port, want uint16, patience tim
 		r.state, r.why = broken, fmt.Sprintf("a call to %s was not taken to port %d: %v", dst, want, reason(err))
 	case l == nil:
 		r.state, r.why = proved, fmt.Sprintf("somebody in the pod answers for %s, and port %d is held", dst, want)
-	case !heard(callers, local, patience):
+	case !heard(callers, local):
 		r.state, r.why = broken, fmt.Sprintf("a call to %s is answered, but not at port %d", dst, want)
 	default:
 		r.state, r.why = proved, fmt.Sprintf("a call to %s lands on port %d", dst, want)
@@ -127,7 +143,7 @@ func (f family) letThrough(o options) result {
 		return r
 	}
 	dst := netip.AddrPortFrom(f.stranger, 80)
-	if _, err := f.call(dst, o.patience); err == nil {
+	if _, err := f.call(dst); err == nil {
 		r.state, r.why = broken, fmt.Sprintf("a call to %s is answered from inside the pod: it loops", dst)
 		return r
 	}
@@ -136,7 +152,7 @@ func (f family) letThrough(o options) result {
 }
 
 // direct proves that a call inside the pod reaches the very port that it is for.
-func (f family) direct(what string, at netip.Addr, patience time.Duration) result {
+func (f family) direct(what string, at netip.Addr) result {
 	r := result{what: f.name + " " + what}
 	l, err := net.Listen("tcp"+f.suffix, netip.AddrPortFrom(at, 0).String())
 	if err != nil {
@@ -146,8 +162,8 @@ func (f family) direct(what string, at netip.Addr, patience time.Duration) resul
 	defer l.Close()
 	dst := netip.MustParseAddrPort(l.Addr().String())
 	callers := callersOf(l)
-	local, err := f.call(dst, patience)
-	if err != nil || !heard(callers, local, patience) {
+	local, err := f.call(dst)
+	if err != nil || !heard(callers, local) {
 		r.state, r.why = broken, fmt.Sprintf("a call to %s does not arrive there: something takes it", dst)
 		return r
 	}
@@ -157,7 +173,7 @@ func (f family) direct(what string, at netip.Addr, patience time.Duration) resul
 
 // dns proves that a query lands on the proxy's port: at our own socket, or, where somebody
 // has the port, by an answer from where nobody is.
-func (f family) dns(want uint16, patience time.Duration) result {
+func (f family) dns(want uint16) result {
 	r := result{what: f.name + " DNS"}
 	dst := netip.AddrPortFrom(f.stranger, 53)
 	at, err := net.ListenPacket("udp"+f.suffix, netip.AddrPortFrom(f.local, want).String())
@@ -201,7 +217,7 @@ func (f family) dns(want uint16, patience time.Duration) result {
 }
 
 // call connects and hangs up; local is the caller's end.
-func (f family) call(to netip.AddrPort, patience time.Duration) (local string, err error) {
+func (f family) call(to netip.AddrPort) (local string, err error) {
 	ctx, stop := context.WithTimeout(context.Background(), patience)
 	defer stop()
 	var d net.Dialer
@@ -233,7 +249,7 @@ func callersOf(l net.Listener) chan string {
 }
 
 // heard waits for one caller among those who connect.
-func heard(callers chan string, who string, patience time.Duration) bool {
+func heard(callers chan string, who string) bool {
 	late := time.After(patience)
 	for {
 		select {

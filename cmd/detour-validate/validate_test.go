@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/detour-cni/detour/plugin/mesh"
 	"github.com/detour-cni/detour/redirect"
 	"github.com/detour-cni/detour/redirect/netfilter"
 	"github.com/detour-cni/detour/redirect/redirecttest"
@@ -94,28 +96,48 @@ func want(t *testing.T, n *redirecttest.NetNS, path string, uid uint32, code int
 	}
 }
 
-const app, proxy = 1000, 1337
+const app, sidecar = 1000, 1337
 
+// flagsOf are what a mesh's own redirect asks for.
+func flagsOf(s redirect.Spec) []string {
+	flags := []string{"--outbound-port", fmt.Sprint(s.OutboundPort), "--inbound-port", fmt.Sprint(s.InboundPort), "--loopback", string(s.Loopback)}
+	if s.DNSPort != 0 {
+		var protocols []string
+		for _, p := range s.DNSProtocols {
+			protocols = append(protocols, p.String())
+		}
+		flags = append(flags, "--dns-port", fmt.Sprint(s.DNSPort), "--dns-protocols", strings.ToLower(strings.Join(protocols, ",")))
+	}
+	return flags
+}
+
+// Good pods of every mesh, of DNS and of tproxy: nothing is broken, in the words of each.
 func TestGoodPods(t *testing.T) {
 	path := program(t)
-	for name, change := range map[string]func(*redirect.Spec){
-		"envoy":  nil,
-		"dns":    func(s *redirect.Spec) { s.DNSPort = 15053 },
-		"tproxy": func(s *redirect.Spec) { s.InboundMode = redirect.InboundTProxy },
-	} {
+	specs := map[string]redirect.Spec{}
+	for _, d := range mesh.All() {
+		specs[d.Name] = d.Defaults()
+	}
+	with := func(change func(*redirect.Spec)) redirect.Spec {
+		s := redirect.EnvoyDefaults()
+		change(&s)
+		return s
+	}
+	specs["dns"] = with(func(s *redirect.Spec) { s.DNSPort = 15053 })
+	specs["dns over udp"] = with(func(s *redirect.Spec) { s.DNSPort, s.DNSProtocols = 15053, s.DNSProtocols[:1] })
+	specs["tproxy"] = with(func(s *redirect.Spec) { s.InboundMode = redirect.InboundTProxy })
+	for name, s := range specs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := pod(t)
-			commit(t, n, compiled(t, change))
-			args := []string{"--as", "app"}
-			if name == "dns" {
-				args = append(args, "--dns-port", "15053")
-			}
+			commit(t, n, compiled(t, func(to *redirect.Spec) { *to = s }))
+			flags := flagsOf(s)
+			args := append([]string{"--as", "app"}, flags...)
 			want(t, n, path, app, 0, "ok: IPv4 outbound TCP, IPv4 calls to localhost, IPv4 calls to the pod itself", args...)
 			want(t, n, path, app, 0, "IPv6 outbound TCP", args...)
-			want(t, n, path, app, 0, "inbound hook (what comes from outside cannot be sent from inside)", args...)
+			want(t, n, path, app, 0, "inbound hook (what comes from outside cannot be sent from inside", args...)
 			if name != "tproxy" { // there nat PREROUTING is not, and what runs on lo has its own way
-				want(t, n, path, proxy, 0, "ok: IPv4 the proxy's own calls out, IPv4 the proxy's call to its own pod, IPv6", "--as", "proxy")
+				want(t, n, path, s.ProxyUIDs[0].First, 0, "ok: IPv4 the proxy's own calls out, IPv4 the proxy's call to its own pod, IPv6", append([]string{"--as", "proxy"}, flags...)...)
 			}
 		})
 	}
@@ -129,13 +151,13 @@ func TestBadPods(t *testing.T) {
 	commit(t, n, v4)
 	want(t, n, path, app, exitBroken, "should be: IPv6 outbound TCP")
 	want(t, n, path, app, exitBroken, "it goes to a port where nobody listens, not to 15101", "--outbound-port", "15101")
-	want(t, n, path, proxy, exitBroken, "IPv4 outbound TCP", "--as", "app") // the proxy's user is no app
+	want(t, n, path, sidecar, exitBroken, "IPv4 outbound TCP", "--as", "app") // the proxy's user is no app
 
 	single := pod(t, "4")
 	commit(t, single, v4)
 	want(t, single, path, app, 0, "absent: IPv6")
 	// An app's user in the proxy's place: its calls come back.
-	want(t, single, path, app, exitBroken, "it loops", "--as", "proxy", "--hairpin=false")
+	want(t, single, path, app, exitBroken, "it loops", "--as", "proxy", "--loopback", "bypass")
 	alone := pod(t, "none")
 	want(t, alone, path, app, exitUnknown, "nothing could be proved")
 }
@@ -149,11 +171,11 @@ func TestHeldPorts(t *testing.T) {
 			commit(t, n, compiled(t, nil))
 		}
 		for _, port := range []string{":15001", ":15006"} {
-			n.Listen(t, redirecttest.Owner{UID: proxy, GID: proxy}, port)
+			n.Listen(t, redirecttest.Owner{UID: sidecar, GID: sidecar}, port)
 		}
 		if bent {
 			want(t, n, path, app, 0, "ok: IPv4 outbound TCP")
-			want(t, n, path, proxy, 0, "ok: IPv4 the proxy's own calls out, IPv4 the proxy's call to its own pod", "--as", "proxy")
+			want(t, n, path, sidecar, 0, "ok: IPv4 the proxy's own calls out, IPv4 the proxy's call to its own pod", "--as", "proxy")
 		} else {
 			want(t, n, path, app, exitBroken, "IPv4 outbound TCP (a call to 198.51.100.1:80 was not taken")
 		}
@@ -171,7 +193,7 @@ func TestEveryRuleThatAnInsidePacketCanNotice(t *testing.T) {
 	for m := range redirecttest.Mutants(rs) {
 		n := pod(t)
 		commit(t, n, m.RuleSet)
-		for who, args := range map[uint32][]string{app: {"--as", "app", "--dns-port", "15053"}, proxy: {"--as", "proxy"}} {
+		for who, args := range map[uint32][]string{app: {"--as", "app", "--dns-port", "15053"}, sidecar: {"--as", "proxy"}} {
 			code, line := says(t, n, path, who, args...)
 			if should := differs(rs, m.RuleSet, who); should != (code == exitBroken) {
 				t.Errorf("%s, as %s: noticed: %v, want %v: %s", m, args[1], code == exitBroken, should, line)
