@@ -91,10 +91,12 @@ func TestProbeProvesTheInboundHook(t *testing.T) {
 		status string
 		line   string
 	}{
-		"redirected":     {rules: true, status: "HTTP/1.1 200 OK", line: "ok: inbound hook: a call from %s to %s landed on port 15006"},
-		"no rules":       {status: "HTTP/1.1 503 Service Unavailable", line: "NOT redirected: a call from %s arrived at port 15777 itself, not at port 15006"},
-		"no inbound":     {rules: true, change: func(s *redirect.Spec) { s.InboundMode = redirect.InboundOff }, status: "HTTP/1.1 503 Service Unavailable", line: "NOT redirected: a call from %s arrived"},
-		"port excluded":  {rules: true, change: func(s *redirect.Spec) { s.ExcludeInboundPorts = append(s.ExcludeInboundPorts, redirect.PortRange{First: 15777, Last: 15777}) }, status: "HTTP/1.1 503 Service Unavailable", line: "NOT redirected: a call from %s arrived"},
+		"redirected": {rules: true, status: "HTTP/1.1 200 OK", line: "ok: inbound hook: a call from %s to %s landed on port 15006"},
+		"no rules":   {status: "HTTP/1.1 503 Service Unavailable", line: "NOT redirected: a call from %s arrived at port 15777 itself, not at port 15006"},
+		"no inbound": {rules: true, change: func(s *redirect.Spec) { s.InboundMode = redirect.InboundOff }, status: "HTTP/1.1 503 Service Unavailable", line: "NOT redirected: a call from %s arrived"},
+		"port excluded": {rules: true, change: func(s *redirect.Spec) {
+			s.ExcludeInboundPorts = append(s.ExcludeInboundPorts, redirect.PortRange{First: 15777, Last: 15777})
+		}, status: "HTTP/1.1 503 Service Unavailable", line: "NOT redirected: a call from %s arrived"},
 		"another port":   {rules: true, change: func(s *redirect.Spec) { s.InboundPort = 15106 }, status: "connect: connection refused", line: ""},
 		"outbound alone": {rules: true, change: func(s *redirect.Spec) { s.IncludeInboundPorts.All = false }, status: "HTTP/1.1 503 Service Unavailable", line: "NOT redirected"},
 	} {
