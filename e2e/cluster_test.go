@@ -22,9 +22,14 @@ import (
 
 const system = "detour-system"
 
+// slow is by how much a machine may be slower than the one on which the limits were chosen: they
+// are there for what hangs, not for what takes long.
+const slow = 4
+
 // until asks until ok returns nil; the test fails with the last error after limit.
 func until(t *testing.T, limit time.Duration, what string, ok func() error) {
 	t.Helper()
+	limit *= slow
 	end := time.Now().Add(limit)
 	for {
 		err := ok()
@@ -141,7 +146,11 @@ func running(t *testing.T, namespace, name string) *corev1.Pod {
 
 // events are the last words about a pod, as kubectl describe has them.
 func events(pod *corev1.Pod) string {
-	list, err := knode.Client.CoreV1().Events(pod.Namespace).List(context.Background(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + pod.Name})
+	var of string
+	if pod.Name != "" { // else of the whole namespace
+		of = "involvedObject.name=" + pod.Name
+	}
+	list, err := knode.Client.CoreV1().Events(pod.Namespace).List(context.Background(), metav1.ListOptions{FieldSelector: of})
 	if err != nil {
 		return err.Error()
 	}

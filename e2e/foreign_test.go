@@ -6,9 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/detour-cni/detour/e2e/node"
 )
@@ -46,16 +51,43 @@ func TestForeignWritersLoseNoPod(t *testing.T) {
 			c.lookedAtAll(t)
 			looked, bypassed := c.verdict()
 			counted := metric(t, "detour_slipped_pods_total") - before
-			t.Logf("%d pods looked at, %d without a redirect, %v counted", looked, len(bypassed), counted)
+			named := slippedInLog(t, "foreign-"+mode)
+			t.Logf("%d pods looked at, %d without a redirect, %v counted, %d named in the log", looked, len(bypassed), counted, len(named))
 			switch {
 			case mode != "splice" && len(bypassed) > 0:
 				t.Errorf("without a redirect: %v", bypassed)
 			case float64(len(bypassed)) > counted:
 				t.Errorf("%v slipped past, and the metric says %v", bypassed, counted)
+			case float64(len(named)) != counted:
+				t.Errorf("the metric says %v, the log names %v", counted, named)
+			}
+			for _, pod := range bypassed {
+				if name, _, _ := strings.Cut(pod, ":"); !slices.Contains(named, name) {
+					t.Errorf("%s slipped past, and the log names only %v", name, named)
+				}
 			}
 			ready(t)
 		})
 	}
+}
+
+// slippedInLog gives the pods of a namespace that the DaemonSet's log names as slipped past.
+func slippedInLog(t *testing.T, namespace string) (pods []string) {
+	t.Helper()
+	list, err := knode.Client.CoreV1().Pods(system).List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=detour"})
+	if err != nil || len(list.Items) == 0 {
+		t.Fatalf("the DaemonSet's pods: %v", err)
+	}
+	for _, p := range list.Items {
+		text, err := knode.Client.CoreV1().Pods(system).GetLogs(p.Name, &corev1.PodLogOptions{}).DoRaw(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`runs without its redirect.* pod=`+namespace+`/(\S+)`).FindAllSubmatch(text, -1) {
+			pods = append(pods, string(m[1]))
+		}
+	}
+	return pods
 }
 
 // disturb is another writer: once a second it does what primaries do to their file.

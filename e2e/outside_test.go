@@ -13,7 +13,12 @@ import (
 // outside is a server beyond the pods, on the node's NIC: it tells each caller whom it saw.
 func outside(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", node.Address+":0")
+	return outsideAt(t, node.Address)
+}
+
+func outsideAt(t *testing.T, address string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,6 +34,27 @@ func outside(t *testing.T) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+// names is a name server beyond the pods, which tells each who asks whom it saw.
+func names(t *testing.T) string {
+	t.Helper()
+	c, err := net.ListenPacket("udp", node.Address+":53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	go func() {
+		query := make([]byte, 512)
+		for {
+			_, from, err := c.ReadFrom(query)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteTo(fmt.Appendf(nil, "outside saw %s\n", from), from) // one who has gone needs no answer
+		}
+	}()
+	return c.LocalAddr().String()
 }
 
 // callIn calls a pod from the node, and gives its answer.

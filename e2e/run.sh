@@ -9,12 +9,14 @@ cd "$(dirname "$0")/.."
 
 parts=${DETOUR_E2E_PARTS:-/var/cache/detour-e2e}
 mkdir -p "$parts"
+export PATH=$PWD/bin:$PATH
 exec 9>"$parts/lock" # one node at a time: its cgroups are the machine's
 flock 9
 e2e/parts/build.sh "$parts"
 e2e/build.sh
 cd e2e
+export DETOUR_E2E=1
 for flavour in ${DETOUR_E2E_FLAVOURS:-containerd-2 containerd-1.6}; do
-	echo "== $flavour"
-	DETOUR_E2E=1 go test -count=1 . -parts "$parts" -flavour "$flavour" "$@" 9>&-
+	echo "== a node with $flavour"
+	../hack/gotest.sh "e2e-$flavour" -count=1 -timeout 30m . -parts "$parts" -flavour "$flavour" "$@" 9>&-
 done

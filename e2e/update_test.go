@@ -3,11 +3,18 @@ package e2e
 import (
 	"fmt"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/detour-cni/detour/e2e/node"
 )
 
-// 4. A rolling update to another version and back, while pods come and go.
+// 4. A rolling update to a newer version, with an option that the older one does not know, and back,
+// while pods come and go: the newer plugin reads the older entry, never the other way round.
 func TestRollingUpdateLosesNoPod(t *testing.T) {
 	install(t)
 	c := startChurn(t, "update", 5)
@@ -15,10 +22,12 @@ func TestRollingUpdateLosesNoPod(t *testing.T) {
 	rounds := make(chan struct{})
 	go func() {
 		defer close(rounds)
-		helm(t, "upgrade", "detour", "../deploy/chart/detour", "--namespace", system, "--reuse-values", "--set", "image.tag=e2e-next")
+		helm(t, "upgrade", "detour", "../deploy/chart/detour", "--namespace", system, "--reuse-values", "--set", "image.tag=e2e-next,detour.newerOption=yes")
 		ready(t)
+		inEntry(t, true)
 		helm(t, "rollback", "detour", "--namespace", system)
 		ready(t)
+		inEntry(t, false)
 	}()
 	c.scale(t, 5)
 	c.scale(t, 50)
@@ -33,7 +42,22 @@ func TestRollingUpdateLosesNoPod(t *testing.T) {
 	if looked < 100 {
 		t.Errorf("looked at %d pods only", looked)
 	}
+	if refused := events(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "update"}}); strings.Contains(refused, "newerOption") {
+		t.Errorf("a plugin was called with an entry that it cannot read: %s", refused)
+	}
 	t.Logf("%d pods looked at", looked)
+}
+
+// inEntry looks whether the newer option is in the entry that the runtime loads.
+func inEntry(t *testing.T, want bool) {
+	t.Helper()
+	until(t, 10*time.Second, fmt.Sprintf("newerOption in the chain: %t", want), func() error {
+		text := dirText(t, node.ConfDir)
+		if strings.Contains(text, "newerOption") != want {
+			return fmt.Errorf("%s", text)
+		}
+		return nil
+	})
 }
 
 // 4b. The runtime restarts, and the whole node.

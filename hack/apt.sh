@@ -11,6 +11,7 @@ packages=(
 	nftables iptables conntrack     # the other side of every comparison
 	strace                          # counts child processes and system calls
 	haproxy                         # a real proxy
+	pkg-config                      # runc finds libseccomp by it, for e2e
 )
 [ $# = 0 ] || packages=("$@")
 

@@ -18,7 +18,9 @@ build() { # FOLDER [go build's arguments]
 	local folder=$1
 	shift
 	echo "building $folder ($*)" | cut -c1-120
-	go -C "$folder" build -trimpath -o "$parts/bin/" "$@"
+	mkdir -p "$parts/bin/new"
+	go -C "$folder" build -trimpath -o "$parts/bin/new/" "$@"
+	mv "$parts"/bin/new/* "$parts/bin/" # whole or not at all: a build may be killed
 }
 
 debian() {
@@ -29,9 +31,11 @@ debian() {
 		apt-get -q download containerd runc etcd-server libseccomp-dev >apt.log 2>&1 || { apt-get -q update >>apt.log 2>&1 && apt-get -q download containerd runc etcd-server libseccomp-dev >>apt.log 2>&1; } || { cat apt.log >&2; exit 1; }
 		for d in *.deb; do dpkg -x "$d" root; done
 	)
-	cp "$parts"/tmp/root/usr/bin/{containerd,containerd-shim-runc-v2,ctr,etcd} "$parts"/tmp/root/usr/sbin/runc "$parts/debian/"
 	cp "$parts"/tmp/root/usr/lib/*/libseccomp.a "$parts/debian/"
 	cp -r "$parts"/tmp/root/usr/include "$parts/debian/"
+	# etcd, which is looked for above, last.
+	cp "$parts"/tmp/root/usr/bin/{containerd,containerd-shim-runc-v2,ctr} "$parts"/tmp/root/usr/sbin/runc "$parts/debian/"
+	cp "$parts/tmp/root/usr/bin/etcd" "$parts/debian/"
 	rm -rf "$parts/tmp"
 }
 
