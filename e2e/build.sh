@@ -7,9 +7,9 @@ cd "$(dirname "$0")/.."
 export CGO_ENABLED=0
 # The next version knows an option more: newerOption, which this one refuses.
 mkdir -p bin/e2e
-sed 's/^\tcase "logFile":$/\tcase "newerOption":\n\t\t_, err = text(m)\n&/' plugin/options.go >bin/e2e/options.go
-cmp -s plugin/options.go bin/e2e/options.go && { echo "e2e/build.sh: plugin/options.go: no case \"logFile\" to put newerOption before" >&2; exit 1; }
-echo "{\"Replace\": {\"$PWD/plugin/options.go\": \"$PWD/bin/e2e/options.go\"}}" >bin/e2e/overlay.json
+sed 's/^\tcase "logFile":$/\tcase "newerOption":\n\t\t_, err = text(m)\n&/' plugin/options.go >bin/e2e/options.newer
+cmp -s plugin/options.go bin/e2e/options.newer && { echo "e2e/build.sh: plugin/options.go: no case \"logFile\" to put newerOption before" >&2; exit 1; }
+echo "{\"Replace\": {\"$PWD/plugin/options.go\": \"$PWD/bin/e2e/options.newer\"}}" >bin/e2e/overlay.json
 for version in e2e e2e-next; do
 	mkdir -p "bin/e2e/$version"
 	newer=()

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/detour-cni/detour/demo/proxy"
+	"github.com/detour-cni/detour/redirect/original"
 )
 
 // probeOptions are where the kubelet calls, and where its call is to land.
@@ -147,13 +147,13 @@ func (p *probed) serve(l net.Listener, answer func(*net.TCPConn)) {
 // landed takes a call at the inbound port. It is the proof if it was for the probe's port; others
 // are for an app that is not there yet.
 func (p *probed) landed(c *net.TCPConn) {
-	to, err := proxy.Original(c)
+	to, err := original.Destination(c)
 	if err != nil {
-		p.say("NOT redirected: a call from %s came to port %d by itself: %v", proxy.Remote(c), p.options.inboundPort, err)
+		p.say("NOT redirected: a call from %s came to port %d by itself: %v", original.Remote(c), p.options.inboundPort, err)
 		return
 	}
 	if uint(to.Port()) == p.options.port {
-		p.succeed(c, fmt.Sprintf("a call from %s to %s landed on port %d", proxy.Remote(c).Addr(), to, p.options.inboundPort))
+		p.succeed(c, fmt.Sprintf("a call from %s to %s landed on port %d", original.Remote(c).Addr(), to, p.options.inboundPort))
 	}
 }
 
@@ -161,7 +161,7 @@ func (p *probed) landed(c *net.TCPConn) {
 // have come through that one, which calls from inside the pod; straight from outside it is the
 // proof that nothing bends it.
 func (p *probed) arrived(c *net.TCPConn) {
-	from := proxy.Remote(c).Addr()
+	from := original.Remote(c).Addr()
 	if p.held && isOwn(from) {
 		p.succeed(c, fmt.Sprintf("a call to port %d came through whoever holds port %d", p.options.port, p.options.inboundPort))
 		return

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/detour-cni/detour/redirect/original"
 )
 
 // Proxy says where to listen, and how to reach the app behind.
@@ -70,9 +72,9 @@ const dialTimeout = 3 * time.Second
 // carry takes one connection to where it was going.
 func (p Proxy) carry(c *net.TCPConn, side Side) {
 	defer c.Close()
-	seen := Seen{Side: side, Client: Remote(c)}
+	seen := Seen{Side: side, Client: original.Remote(c)}
 	var err error
-	if seen.Original, err = Original(c); err == nil && seen.Original == Local(c) {
+	if seen.Original, err = original.Destination(c); err == nil && seen.Original == original.Local(c) {
 		err = errors.New("called directly: there is nowhere to carry it on to")
 	}
 	if err != nil {

@@ -1,20 +1,26 @@
-package proxy
+// Package original asks the kernel where a redirected connection was going before nat bent it: what
+// every sidecar proxy does.
+//
+//	app --calls 203.0.113.10:80--> kernel --bends--> 127.0.0.1:15001
+//	original.Destination(c) == 203.0.113.10:80
+//
+// Be aware: a socket that takes both families cannot be asked for IPv4. Listen at tcp4 and tcp6.
+package original
 
 import (
 	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
-// Original asks the kernel where a redirected connection was going.
+// Destination asks the kernel where a redirected connection was going.
 //
-// x/sys has no getsockopt for a socket address. Two that it has return structs
+// syscall has no getsockopt for a socket address. Two that it has return structs
 // of at least the same size, and SO_ORIGINAL_DST does not mind
 // (linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h).
-func Original(c *net.TCPConn) (netip.AddrPort, error) {
+func Destination(c *net.TCPConn) (netip.AddrPort, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -39,9 +45,13 @@ func Original(c *net.TCPConn) (netip.AddrPort, error) {
 	return to, nil
 }
 
+// soOriginalDst is SO_ORIGINAL_DST, which IP6T_SO_ORIGINAL_DST is as well (linux/netfilter_ipv4.h,
+// linux/netfilter_ipv6/ip6_tables.h).
+const soOriginalDst = 80
+
 // original4 reads a struct sockaddr_in: family, port, address.
 func original4(fd int) (netip.AddrPort, error) {
-	answer, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, unix.SO_ORIGINAL_DST)
+	answer, err := syscall.GetsockoptIPv6Mreq(fd, syscall.SOL_IP, soOriginalDst)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -51,7 +61,7 @@ func original4(fd int) (netip.AddrPort, error) {
 
 // original6 reads a struct sockaddr_in6; its port is in network order.
 func original6(fd int) (netip.AddrPort, error) {
-	answer, err := unix.GetsockoptIPv6MTUInfo(fd, unix.SOL_IPV6, unix.SO_ORIGINAL_DST)
+	answer, err := syscall.GetsockoptIPv6MTUInfo(fd, syscall.SOL_IPV6, soOriginalDst)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
