@@ -50,43 +50,58 @@ func (f family) checks(o options) []result {
 	if o.as == "proxy" {
 		checks = f.ofProxy(o, own)
 	}
-	all := make([]result, len(checks))
+	per := make([][]result, len(checks))
 	var wait sync.WaitGroup
 	for i, check := range checks {
-		wait.Go(func() { all[i] = check() })
+		wait.Go(func() {
+			per[i] = check()
+			if slices.ContainsFunc(per[i], func(r result) bool { return r.state == broken }) {
+				per[i] = check() // a node that starts many pods may be late once
+			}
+		})
 	}
 	wait.Wait()
-	return all
+	return slices.Concat(per...)
+}
+
+// check is of one port of the proxy's, or of none: no two listen at the same.
+type check func() []result
+
+// aim is a call that is to land elsewhere.
+type aim struct {
+	what string
+	to   netip.Addr
+	port uint16
 }
 
 // ofApp are the checks that need an app's user.
-func (f family) ofApp(o options, own netip.Addr) []func() result {
-	checks := []func() result{
-		func() result { return f.bent("outbound TCP", f.stranger, 80, uint16(o.outboundPort)) },
-		func() result { return f.direct("calls to localhost", f.local) },
-		func() result { return f.direct("calls to the pod itself", own) },
-	}
+func (f family) ofApp(o options, own netip.Addr) []check {
+	out := []aim{{"outbound TCP", f.stranger, 80}}
+	checks := []check{func() []result { return f.direct("calls to localhost", f.local) }}
 	if o.loopback == localhostOnly {
-		checks[2] = func() result { return f.bent("calls to the pod itself", own, unused(f), uint16(o.outboundPort)) }
+		out = append(out, aim{"calls to the pod itself", own, unused(f)})
+	} else {
+		checks = append(checks, func() []result { return f.direct("calls to the pod itself", own) })
 	}
+	checks = slices.Insert(checks, 0, func() []result { return f.bent(uint16(o.outboundPort), out...) })
 	if o.dns != 0 && slices.Contains(o.dnsProtocols, "tcp") {
-		checks = append(checks, func() result { return f.bent("DNS over TCP", f.stranger, 53, uint16(o.dns)) })
+		checks = append(checks, func() []result { return f.bent(uint16(o.dns), aim{"DNS over TCP", f.stranger, 53}) })
 	}
 	if o.dns != 0 && slices.Contains(o.dnsProtocols, "udp") {
-		checks = append(checks, func() result { return f.dns(uint16(o.dns)) })
+		checks = append(checks, func() []result { return []result{f.dns(uint16(o.dns))} })
 	}
 	return checks
 }
 
 // ofProxy are the checks that need the proxy's.
-func (f family) ofProxy(o options, own netip.Addr) []func() result {
-	checks := []func() result{func() result { return f.letThrough(o) }}
+func (f family) ofProxy(o options, own netip.Addr) []check {
+	checks := []check{func() []result { return []result{f.letThrough(o)} }}
 	if o.loopback == hairpin {
-		return append(checks, func() result {
-			return f.bent("the proxy's call to its own pod", own, unused(f), uint16(o.inboundPort))
+		return append(checks, func() []result {
+			return f.bent(uint16(o.inboundPort), aim{"the proxy's call to its own pod", own, unused(f)})
 		})
 	}
-	return append(checks, func() result { return f.direct("the proxy's call to its own pod", own) })
+	return append(checks, func() []result { return f.direct("the proxy's call to its own pod", own) })
 }
 
 // own is the address that the pod would call the stranger from. Connecting a UDP socket
@@ -101,35 +116,43 @@ func (f family) own() (netip.Addr, bool) {
 	return a.Addr(), err == nil && !a.Addr().IsLoopback() && !a.Addr().IsLinkLocalUnicast()
 }
 
-// bent proves that a call to address and port lands on another one: our own listener there
-// takes it; or, where somebody has the port, it is answered although nobody is there.
-func (f family) bent(what string, to netip.Addr, port, want uint16) result {
-	r := result{what: f.name + " " + what}
+// bent proves that calls land on another port: our own listener there takes them; or, where somebody
+// has the port, they are answered although nobody is there.
+func (f family) bent(want uint16, aims ...aim) []result {
+	all := make([]result, len(aims))
 	l, err := net.Listen("tcp"+f.suffix, fmt.Sprintf(":%d", want))
-	if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
-		r.state, r.why = unknown, err.Error()
-		return r
-	}
-	var callers chan string
+	var callers *callers
 	if l != nil {
 		defer l.Close()
 		callers = callersOf(l)
 	}
-	dst := netip.AddrPortFrom(to, port)
+	var wait sync.WaitGroup
+	for i, a := range aims {
+		all[i].what = f.name + " " + a.what
+		if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+			all[i].state, all[i].why = unknown, err.Error()
+			continue
+		}
+		wait.Go(func() { all[i].state, all[i].why = f.lands(netip.AddrPortFrom(a.to, a.port), want, callers) })
+	}
+	wait.Wait()
+	return all
+}
+
+// lands makes one call; callers is nil where somebody else has the port.
+func (f family) lands(dst netip.AddrPort, want uint16, callers *callers) (state, string) {
 	local, err := f.call(dst)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		r.state, r.why = broken, fmt.Sprintf("a call to %s is refused: it goes to a port where nobody listens, not to %d", dst, want)
+		return broken, fmt.Sprintf("a call to %s is refused: it goes to a port where nobody listens, not to %d", dst, want)
 	case err != nil:
-		r.state, r.why = broken, fmt.Sprintf("a call to %s was not taken to port %d: %v", dst, want, reason(err))
-	case l == nil:
-		r.state, r.why = proved, fmt.Sprintf("somebody in the pod answers for %s, and port %d is held", dst, want)
-	case !heard(callers, local):
-		r.state, r.why = broken, fmt.Sprintf("a call to %s is answered, but not at port %d", dst, want)
-	default:
-		r.state, r.why = proved, fmt.Sprintf("a call to %s lands on port %d", dst, want)
+		return broken, fmt.Sprintf("a call to %s was not taken to port %d: %v", dst, want, reason(err))
+	case callers == nil:
+		return proved, fmt.Sprintf("somebody in the pod answers for %s, and port %d is held", dst, want)
+	case !callers.heard(local):
+		return broken, fmt.Sprintf("a call to %s is answered, but not at port %d", dst, want)
 	}
-	return r
+	return proved, fmt.Sprintf("a call to %s lands on port %d", dst, want)
 }
 
 // letThrough proves that the proxy's own call does not come back to it.
@@ -152,23 +175,23 @@ func (f family) letThrough(o options) result {
 }
 
 // direct proves that a call inside the pod reaches the very port that it is for.
-func (f family) direct(what string, at netip.Addr) result {
+func (f family) direct(what string, at netip.Addr) []result {
 	r := result{what: f.name + " " + what}
 	l, err := net.Listen("tcp"+f.suffix, netip.AddrPortFrom(at, 0).String())
 	if err != nil {
 		r.state, r.why = unknown, err.Error()
-		return r
+		return []result{r}
 	}
 	defer l.Close()
 	dst := netip.MustParseAddrPort(l.Addr().String())
 	callers := callersOf(l)
 	local, err := f.call(dst)
-	if err != nil || !heard(callers, local) {
+	if err != nil || !callers.heard(local) {
 		r.state, r.why = broken, fmt.Sprintf("a call to %s does not arrive there: something takes it", dst)
-		return r
+		return []result{r}
 	}
 	r.state, r.why = proved, fmt.Sprintf("a call to %s arrives there", dst)
-	return r
+	return []result{r}
 }
 
 // dns proves that a query lands on the proxy's port: at our own socket, or, where somebody
@@ -229,38 +252,41 @@ func (f family) call(to netip.AddrPort) (local string, err error) {
 	return c.LocalAddr().String(), nil
 }
 
-// callersOf tells who connects, until the listener is closed.
-func callersOf(l net.Listener) chan string {
-	callers := make(chan string, 16)
+// callers are those who have connected to a listener.
+type callers struct {
+	mu  sync.Mutex
+	all map[string]bool
+}
+
+// callersOf takes every call, until the listener is closed.
+func callersOf(l net.Listener) *callers {
+	c := &callers{all: map[string]bool{}}
 	go func() {
 		for {
-			c, err := l.Accept()
+			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			select {
-			case callers <- c.RemoteAddr().String():
-			default: // nobody waits for so many
-			}
-			_ = c.Close()
+			c.mu.Lock()
+			c.all[conn.RemoteAddr().String()] = true
+			c.mu.Unlock()
+			_ = conn.Close()
 		}
 	}()
-	return callers
+	return c
 }
 
-// heard waits for one caller among those who connect.
-func heard(callers chan string, who string) bool {
-	late := time.After(patience)
-	for {
-		select {
-		case c := <-callers:
-			if c == who {
-				return true
-			}
-		case <-late:
-			return false
+// heard waits for one caller.
+func (c *callers) heard(who string) bool {
+	for late := time.Now().Add(patience); time.Now().Before(late); time.Sleep(time.Millisecond) {
+		c.mu.Lock()
+		ok := c.all[who]
+		c.mu.Unlock()
+		if ok {
+			return true
 		}
 	}
+	return false
 }
 
 // unused is a port on which nobody listens at the moment.

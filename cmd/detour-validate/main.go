@@ -20,8 +20,8 @@ import (
 	"time"
 )
 
-// patience is how long a call may take that nobody answers. All checks run side by side and
-// none waits twice, so the whole takes less than a second.
+// patience is how long a call may take that nobody answers. All checks run side by side, and what is
+// broken is tried once more, so the whole takes less than a second.
 const patience = 400 * time.Millisecond
 
 const (

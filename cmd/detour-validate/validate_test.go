@@ -133,8 +133,9 @@ func TestGoodPods(t *testing.T) {
 			commit(t, n, compiled(t, func(to *redirect.Spec) { *to = s }))
 			flags := flagsOf(s)
 			args := append([]string{"--as", "app"}, flags...)
-			want(t, n, path, app, 0, "ok: IPv4 outbound TCP, IPv4 calls to localhost, IPv4 calls to the pod itself", args...)
-			want(t, n, path, app, 0, "IPv6 outbound TCP", args...)
+			for _, proof := range []string{"ok: IPv4 outbound TCP, IPv4 calls to ", "IPv4 calls to localhost", "IPv4 calls to the pod itself", "IPv6 outbound TCP"} {
+				want(t, n, path, app, 0, proof, args...)
+			}
 			want(t, n, path, app, 0, "inbound hook (what comes from outside cannot be sent from inside", args...)
 			if name != "tproxy" { // there nat PREROUTING is not, and what runs on lo has its own way
 				want(t, n, path, s.ProxyUIDs[0].First, 0, "ok: IPv4 the proxy's own calls out, IPv4 the proxy's call to its own pod, IPv6", append([]string{"--as", "proxy"}, flags...)...)
@@ -152,6 +153,11 @@ func TestBadPods(t *testing.T) {
 	want(t, n, path, app, exitBroken, "should be: IPv6 outbound TCP")
 	want(t, n, path, app, exitBroken, "it goes to a port where nobody listens, not to 15101", "--outbound-port", "15101")
 	want(t, n, path, sidecar, exitBroken, "IPv4 outbound TCP", "--as", "app") // the proxy's user is no app
+
+	consul := pod(t)
+	commit(t, consul, compiled(t, func(s *redirect.Spec) { s.Loopback = redirect.LocalhostOnly }))
+	want(t, consul, path, app, exitBroken, "IPv4 calls to the pod itself (a call to 10.9.0.2:")
+	want(t, consul, path, app, 0, "ok: IPv4 outbound TCP, IPv4 calls to the pod itself", "--loopback", "localhost-only")
 
 	single := pod(t, "4")
 	commit(t, single, v4)
