@@ -30,6 +30,11 @@ build: ## Build every program under cmd/ into bin/, static and stripped
 	@$(if $(wildcard cmd/*),$(GOBUILD) $(addprefix ./,$(wildcard cmd/*)))
 	@$(if $(wildcard cmd/*),ls -l $(addprefix $(BIN)/,$(notdir $(wildcard cmd/*))) | awk '{print $$NF " " int($$5/1e5)/10 " MB"}')
 
+.PHONY: kubectl-detour
+kubectl-detour: ## kubectl detour, for a workstation: bin/kubectl-detour (a module of its own; two minutes the first time)
+	@CGO_ENABLED=0 $(GO) -C kubectl-detour build -trimpath -ldflags "-s -w -X main.buildVersion=$(VERSION)" -o $(CURDIR)/$(BIN)/ .
+	@cp kubectl-detour/kubectl_complete-detour $(BIN)/
+
 .PHONY: image
 image: ## The container image for amd64 and arm64, without a daemon: bin/detour-image.tar
 	@for arch in amd64 arm64; do CGO_ENABLED=0 GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.buildVersion=$(VERSION)" -o $(BIN)/image/$$arch/ ./cmd/detour ./cmd/detour-cni ./cmd/detour-validate || exit 1; done
@@ -100,6 +105,10 @@ test-mutation: deps ## Remove each rule in turn: some packet must notice (root)
 test-deploy: $(BIN)/.testtools ## The chart in many combinations, what is made from it, and the image: current, and the same each time
 	@cd deploy/generate && ../../hack/gotest.sh deploy -count=1 ./...
 	@cd deploy/image && ../../hack/gotest.sh image -count=1 ./...
+
+.PHONY: test-kubectl
+test-kubectl: $(BIN)/.testtools ## kubectl detour's own tests: arguments, what is created, the krew manifest
+	@cd kubectl-detour && ../hack/gotest.sh kubectl -count=1 ./...
 
 .PHONY: e2e
 e2e: deps ## A real Kubernetes node, with both flavours of containerd (root; 11 minutes to build the first time)

@@ -18,3 +18,4 @@ for version in e2e e2e-next; do
 	go -C deploy/image run . -o "$PWD/bin/e2e/$version.tar" -tag "detour-cni/detour:$version" -version "$version" "$(go env GOARCH)=$PWD/bin/e2e/$version" >/dev/null
 done
 go -C e2e build -trimpath -ldflags "-s -w" -o ../bin/ ./box
+go -C kubectl-detour build -trimpath -ldflags "-s -w" -o ../bin/ .

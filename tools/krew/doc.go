@@ -1,0 +1,2 @@
+// Package krew pins krew, for the test of the manifest.
+package krew
