@@ -13,7 +13,6 @@ import (
 
 	"github.com/detour-cni/detour/inspect"
 	"github.com/detour-cni/detour/install"
-	"github.com/detour-cni/detour/redirect/netfilter"
 )
 
 // A symptom is one thing that doctor looked at.
@@ -135,28 +134,6 @@ func runtimeSymptom(node install.Node, r install.Report) symptom {
 	}
 	s.What += ", and has us loaded"
 	return s
-}
-
-// kernelSymptoms ask each backend whether it could work, which leaves nothing behind.
-func kernelSymptoms() (all []symptom) {
-	works := 0
-	for _, b := range []netfilter.Backend{netfilter.NFTables, netfilter.IPTables} {
-		if err := netfilter.Probe(b); err != nil {
-			all = append(all, symptom{State: stateUnknown, What: fmt.Sprintf("backend %s: %v", b, err), Do: "one backend is enough: fine where the other works"})
-			continue
-		}
-		works++
-		all = append(all, symptom{State: stateOK, What: fmt.Sprintf("backend %s can work", b)})
-	}
-	for i := range all {
-		switch {
-		case works > 0 && all[i].State == stateUnknown:
-			all[i].State = stateOK
-		case works == 0:
-			all[i].State, all[i].Do = stateWrong, "modprobe nf_tables nft_chain_nat, or install iptables on the node"
-		}
-	}
-	return all
 }
 
 // leftovers are what other meshes' installers leave in the directory: tokens of the API
