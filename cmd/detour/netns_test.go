@@ -39,7 +39,9 @@ func TestScriptsOnPods(t *testing.T) {
 						pods[args[0]] = redirecttest.NewPod(t)
 						ts.Setenv(args[0], pods[args[0]].Path)
 					},
-					"redirect": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(redirectPod(ts, pods[args[0]], args[1:])) },
+					"redirect": func(ts *testscript.TestScript, _ bool, args []string) {
+						ts.Check(redirectPod(ts, pods[args[0]], args[1:]))
+					},
 					"listen": func(_ *testscript.TestScript, _ bool, args []string) {
 						id, err := redirect.ParseID(args[1])
 						if err != nil {

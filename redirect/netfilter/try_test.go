@@ -1,7 +1,6 @@
 package netfilter_test
 
 import (
-	"net/netip"
 	"os/exec"
 	"strings"
 	"testing"
@@ -28,7 +27,7 @@ func TestTryLeavesNothing(t *testing.T) {
 	if out, err := exec.Command("nft", "list", "ruleset").CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != "" {
 		t.Errorf("%v: %s", err, out)
 	}
-	rs.Chains[0].Rules = append(rs.Chains[0].Rules, redirect.Rule{Match: redirect.Match{redirect.Dst{Prefixes: []netip.Prefix{}}}, Target: redirect.Jump{Chain: "NOWHERE"}})
+	rs.Chains[0].Rules = append(rs.Chains[0].Rules, redirect.Rule{Target: redirect.Jump{Chain: "NOWHERE"}, Why: "nobody has this chain"})
 	if err := netfilter.Try(rs, netfilter.NFTables); err == nil {
 		t.Error("a jump to nowhere is no error")
 	}
