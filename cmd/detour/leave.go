@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,9 +35,10 @@ func leaveCommand() *cobra.Command {
 		Short: "Turn the DaemonSets into uninstallers, and wait for the nodes (the chart's pre-delete hook)",
 		Long: `Turn the DaemonSets into uninstallers, and wait for the nodes.
 
-Each pod then takes detour out of its node ("detour uninstall --stay"). Nodes that are not
-reached by the deadline keep a working entry and binary. The exit code is 0 all the same:
-a cluster with a broken node must be able to go on.`,
+Each pod then takes detour out of its node ("detour uninstall --stay"). Nodes whose kubelet does
+not act are not waited for. They and those that are not reached by the deadline are named, and keep
+a working entry and binary. The exit code is 0 all the same: a cluster with a broken node must be
+able to go on.`,
 		Example: "  detour leave-cluster --namespace detour-system detour",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, names []string) error {
@@ -78,25 +82,128 @@ func turn(ctx context.Context, a api, namespace, name string) error {
 	return a.do(ctx, "PATCH", daemonSetPath(namespace, name), "application/strategic-merge-patch+json", patch, &ds)
 }
 
-// waitLeft waits until every pod of the DaemonSet is an uninstaller and ready. At the deadline
-// it says how many are not, and how to see which.
+// nodePod is what matters of a DaemonSet's pod.
+type nodePod struct {
+	Metadata struct {
+		Deleted *time.Time `json:"deletionTimestamp"` // when it was to be gone
+		Owners  []struct {
+			Name string `json:"name"`
+		} `json:"ownerReferences"`
+	} `json:"metadata"`
+	Spec struct {
+		Node       string `json:"nodeName"`
+		Containers []struct {
+			Args []string `json:"args"`
+		} `json:"containers"`
+	} `json:"spec"`
+	Status struct {
+		Conditions []struct {
+			Type   string `json:"type"`
+			Status string `json:"status"`
+		} `json:"conditions"`
+	} `json:"status"`
+}
+
+// left reports whether the pod is an uninstaller that has done its work.
+func (p nodePod) left() bool {
+	ready := false
+	for _, c := range p.Status.Conditions {
+		ready = ready || c.Type == "Ready" && c.Status == "True"
+	}
+	return ready && p.Metadata.Deleted == nil && len(p.Spec.Containers) > 0 && slices.Contains(p.Spec.Containers[0].Args, "uninstall")
+}
+
+// kubeletPatience is how long after its time a pod may still be there, before its kubelet counts as dead.
+const kubeletPatience = 30 * time.Second
+
+// unreached are the nodes of a DaemonSet that detour has not left, by name: those to wait for, and those
+// whose kubelet does not take its pod down.
+func unreached(pods []nodePod, now time.Time) (waiting, dead []string) {
+	left := map[string]bool{}
+	for _, p := range pods {
+		left[p.Spec.Node] = left[p.Spec.Node] || p.left()
+	}
+	for _, p := range pods {
+		node := p.Spec.Node
+		switch {
+		case left[node] || slices.Contains(dead, node):
+		case p.Metadata.Deleted != nil && now.Sub(*p.Metadata.Deleted) > kubeletPatience:
+			dead = append(dead, node)
+		case !slices.Contains(waiting, node):
+			waiting = append(waiting, node)
+		}
+	}
+	waiting = slices.DeleteFunc(waiting, func(node string) bool { return slices.Contains(dead, node) })
+	slices.Sort(waiting)
+	slices.Sort(dead)
+	return waiting, dead
+}
+
+// podsOf lists the DaemonSet's pods, 500 at a time.
+func podsOf(ctx context.Context, a api, namespace, name string) (all []nodePod, err error) {
+	next := ""
+	for {
+		var list struct {
+			Metadata struct {
+				Continue string `json:"continue"`
+			} `json:"metadata"`
+			Items []nodePod `json:"items"`
+		}
+		query := url.Values{"labelSelector": {"app.kubernetes.io/name=detour,app.kubernetes.io/component=node"}, "limit": {"500"}, "continue": {next}}
+		if err := a.do(ctx, "GET", "/api/v1/namespaces/"+namespace+"/pods?"+query.Encode(), "", nil, &list); err != nil {
+			return all, err
+		}
+		for _, p := range list.Items {
+			if len(p.Metadata.Owners) > 0 && p.Metadata.Owners[0].Name == name {
+				all = append(all, p)
+			}
+		}
+		if next = list.Metadata.Continue; next == "" {
+			return all, nil
+		}
+	}
+}
+
+// waitLeft waits until every pod of the DaemonSet is an uninstaller and ready, but for those of nodes whose
+// kubelet is dead. Whom it did not reach it names.
 func waitLeft(ctx context.Context, out io.Writer, a api, namespace, name string) error {
-	var s daemonSet
+	var (
+		s    daemonSet
+		pods []nodePod
+		last error
+	)
 	for {
 		err := a.do(ctx, "GET", daemonSetPath(namespace, name), "", nil, &s)
 		if err == nil && s.Status.Observed >= s.Metadata.Generation && s.Status.Updated == s.Status.Desired && s.Status.Ready == s.Status.Desired {
 			fmt.Fprintf(out, "%s: left all %d nodes\n", name, s.Status.Desired)
 			return nil
 		}
+		if err == nil {
+			var now []nodePod
+			if now, err = podsOf(ctx, a, namespace, name); err == nil {
+				pods = now
+			}
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		waiting, dead := unreached(pods, time.Now())
+		if over := ctx.Err() != nil; over || len(pods) > 0 && len(waiting) == 0 && len(dead) > 0 {
+			return sayUnreached(out, name, s.Status.Desired, append(dead, waiting...), last)
+		}
 		select {
 		case <-ctx.Done():
-			fmt.Fprintf(out, "%s: %d of %d nodes were not reached; they keep a working entry and binary, and \"detour uninstall\" there takes them out. Which: kubectl -n %s get pods -o wide -l app.kubernetes.io/name=detour\n",
-				name, s.Status.Desired-min(s.Status.Ready, s.Status.Updated), s.Status.Desired, namespace)
-			if s.Status.Desired == 0 {
-				return err
-			}
-			return nil
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// sayUnreached names the nodes; the error is why nothing could be asked.
+func sayUnreached(out io.Writer, name string, of int, nodes []string, err error) error {
+	if len(nodes) == 0 {
+		return err
+	}
+	fmt.Fprintf(out, "%s: %d of %d nodes were not reached: %s. They keep a working entry and binary; \"detour uninstall\" there takes them out.\n",
+		name, len(nodes), of, strings.Join(nodes, ", "))
+	return nil
 }

@@ -115,7 +115,7 @@ metadata:
     pod-security.kubernetes.io/warn: privileged
 `
 
-// scc lets the DaemonSet's pods run on OpenShift, and nothing else of the namespace's.
+// scc lets detour's pods run on OpenShift, and nothing else of the namespace's. With Helm it is applied by hand.
 const scc = head + `apiVersion: security.openshift.io/v1
 kind: SecurityContextConstraints
 metadata: {name: detour}
@@ -134,8 +134,12 @@ seLinuxContext: {type: RunAsAny}
 fsGroup: {type: RunAsAny}
 supplementalGroups: {type: RunAsAny}
 seccompProfiles: [runtime/default]
-volumes: [configMap, hostPath]
-users: ["system:serviceaccount:` + namespace + `:default"]
+# projected: the tokens of the untaint component and of the Job that helm uninstall makes.
+volumes: [configMap, hostPath, projected]
+users:
+- system:serviceaccount:` + namespace + `:default
+- system:serviceaccount:` + namespace + `:detour-untaint
+- system:serviceaccount:` + namespace + `:detour-leave
 `
 
 // generate gives each file by its name under deploy/.

@@ -40,3 +40,15 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
+
+{{/* Linux nodes that are there: behind virtual ones is no directory to write and no plugin to call. Takes more expressions. */}}
+{{- define "detour.realNodes" -}}
+nodeAffinity:
+  requiredDuringSchedulingIgnoredDuringExecution:
+    nodeSelectorTerms:
+      - matchExpressions:
+          - {key: kubernetes.io/os, operator: In, values: [linux]}
+          - {key: type, operator: NotIn, values: [virtual-kubelet]}
+          - {key: eks.amazonaws.com/compute-type, operator: NotIn, values: [fargate]}
+          {{- with . }}{{ toYaml . | nindent 10 }}{{ end }}
+{{- end -}}
