@@ -50,6 +50,7 @@ where that interval lies on both sides of the limit.
 **Machines are noisy.** The second row runs the do-nothing plugin against itself: its interval is how much of any ratio here
 is noise. Where that is wider than a limit's distance from 1, or the load average below is near the number of CPUs, repeat
 the run on a quiet machine with more pairs before believing a verdict; the ratio of the CPU column moves less.
+What it is of a whole pod's start is in [sandbox-start](sandbox-start.md).
 The same rules by other means (bench/byhand) come from the same compiler, so only the way into the kernel differs.
 
 `

@@ -37,7 +37,7 @@ func TestGeneratedBlocksAreTheCodes(t *testing.T) {
 	kinds := map[string]func(string) (string, error){
 		"rules": rulesTable, "nft": nftText, "iptables": iptablesText, "keys": keysTable,
 		"walk": walkOf(t), "bench": benchTable(t),
-		"defaults": meshDefaults, "rows": meshRows, "silences": meshSilences, "code": codeOf(t), "validate": validateTable,
+		"defaults": meshDefaults, "rows": meshRows, "silences": meshSilences, "code": codeOf(t), "validate": validateTable, "help": helpOf(t), "golden": goldenOf,
 	}
 	for _, page := range pages(t) {
 		was := read(t, page)
@@ -60,16 +60,21 @@ func TestGeneratedBlocksAreTheCodes(t *testing.T) {
 			t.Errorf("%s is not what the code says (go test ./docs -update):\n%s", page, cmp.Diff(was, now))
 			continue
 		}
-		if err := os.WriteFile(page, []byte(now), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		write(t, page, now)
+	}
+}
+
+func write(t *testing.T, page, text string) {
+	t.Helper()
+	if err := os.WriteFile(page, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
 func pages(t *testing.T) []string {
 	t.Helper()
 	found := []string{"../README.md"}
-	for _, pattern := range []string{"*.md", "adr/*.md"} {
+	for _, pattern := range []string{"*.md", "commands/*.md", "adr/*.md"} {
 		more, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -8,26 +8,27 @@ import (
 	"testing"
 )
 
-// TestInstallNamesWhatTheCodeHas: each metric of the code is in install.md and each one there is
+// TestOperatorsPagesNameWhatTheCodeHas: each metric of the code is in metrics.md and each one there is
 // in the code; so are the messages that troubleshooting starts from.
-func TestInstallNamesWhatTheCodeHas(t *testing.T) {
-	page := read(t, "install.md")
+func TestOperatorsPagesNameWhatTheCodeHas(t *testing.T) {
+	page := read(t, "metrics.md")
 	code := read(t, "../install/metrics.go")
 	metric := regexp.MustCompile(`\bdetour_[a-z_]+\b`)
 	inCode := map[string]bool{}
 	for _, m := range metric.FindAllString(code, -1) {
 		inCode[m] = true
 		if !strings.Contains(page, "`"+m+"`") {
-			t.Errorf("install.md does not have %s", m)
+			t.Errorf("metrics.md does not have %s", m)
 		}
 	}
 	for _, m := range metric.FindAllString(page, -1) {
 		if !inCode[m] {
-			t.Errorf("install.md has %s, which no code has", m)
+			t.Errorf("metrics.md has %s, which no code has", m)
 		}
 	}
+	page = read(t, "troubleshooting.md")
 	var all strings.Builder
-	for _, pattern := range []string{"../install/*.go", "../plugin/*.go", "../redirect/*/*.go"} {
+	for _, pattern := range []string{"../install/*.go", "../plugin/*.go", "../redirect/*/*.go", "../inspect/*.go", "../cmd/detour/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -41,7 +42,8 @@ func TestInstallNamesWhatTheCodeHas(t *testing.T) {
 		}
 	}
 	for _, words := range []string{"the runtime handed over no annotations", "waiting for the network plugin", "first network configuration is broken",
-		"another writer undoes every repair", "hands over no pod annotations", "is in the chain as well", "in which iptables cannot match owners"} {
+		"another writer undoes every repair", "hands over no pod annotations", "is in the chain as well", "in which iptables cannot match owners",
+		"the runtime has not loaded us", "slips past it", "they loop", "nobody listens on"} {
 		if !strings.Contains(page, words) || !strings.Contains(all.String(), words) {
 			t.Errorf("%q: in the page %v, in the code %v", words, strings.Contains(page, words), strings.Contains(all.String(), words))
 		}

@@ -64,7 +64,7 @@ func root() *cobra.Command {
 	}
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
 	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return fromEnvironment(c.Flags(), os.LookupEnv) }
-	c.AddCommand(installCommand(), uninstallCommand(), statusCommand(), renderCommand(), explainCommand(), inspectCommand(), doctorCommand(), bundleCommand(), manCommand(), leaveCommand(), untaintCommand(), pauseCommand())
+	c.AddCommand(installCommand(), uninstallCommand(), statusCommand(), renderCommand(), explainCommand(), inspectCommand(), doctorCommand(), bundleCommand(), manCommand(), leaveCommand(), untaintCommand(), pauseCommand(), exampleCommand())
 	return c
 }
 

@@ -58,7 +58,7 @@ func TestTheSameSourcesGiveTheSameImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	copied := filepath.Join(t.TempDir(), "elsewhere", "of-another-name")
-	if out, err := exec.Command("sh", "-c", `mkdir -p "$2" && cd "$1" && cp -r go.mod go.sum cmd plugin redirect install inspect "$2"`, "sh", root, copied).CombinedOutput(); err != nil {
+	if out, err := exec.Command("sh", "-c", `mkdir -p "$2" && cd "$1" && cp -r go.mod go.sum cmd demo plugin redirect install inspect "$2"`, "sh", root, copied).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	first, _ := image(t, "amd64="+programs(t, root, "amd64"))
