@@ -80,9 +80,12 @@ func TestTheStartupTaint(t *testing.T) {
 		_, err := its.CoreV1().Nodes().Patch(t.Context(), node.Name, "application/merge-patch+json", []byte(text), metav1.PatchOptions{})
 		return err
 	}
-	// An API server looks at a new policy only after a moment.
+	// An API server looks at a new policy only after a moment. Another label each time: what is there already
+	// is no change, which the policy has nothing against.
+	tries := 0
 	until(t, 90*time.Second, "the policy at work", func() error {
-		if err := patch(`{"metadata":{"labels":{"probe":"policy"}}}`); err == nil {
+		tries++
+		if err := patch(fmt.Sprintf(`{"metadata":{"labels":{"probe":"%d"}}}`, tries)); err == nil {
 			return fmt.Errorf("a label is taken")
 		}
 		return nil
