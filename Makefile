@@ -129,6 +129,10 @@ bench: deps build ## Measure a whole ADD against its peers: docs/benchmarks.md (
 	@$(BIN)/bench $(BENCHFLAGS)
 	@$(GO) list -deps -test ./inspect >/dev/null # modules, while there still is a network
 	@DETOUR_NETNS_TESTS=1 hack/isolate.sh $(GO) test -run '^$$' -bench All ./inspect
+	@$(MAKE) --no-print-directory bench-sandbox
+.PHONY: bench-sandbox
+bench-sandbox: deps ## What a pod's start costs on a real node: docs/sandbox-start.md (root; builds the parts of e2e)
+	@DETOUR_E2E_BENCH=1 DETOUR_E2E_FLAVOURS=containerd-2 e2e/run.sh -run TestSandboxStart -pairs 100
 demo: deps build ## See it work: an app, a proxy, a pod, step by step (root)
 	@$(GO) build -o $(BIN)/ ./demo
 	@$(BIN)/demo

@@ -8,8 +8,6 @@ import (
 	"github.com/detour-cni/detour/e2e/node"
 )
 
-const criSocket = "/run/containerd/containerd.sock"
-
 // With its CRI socket the runtime's own word chooses the way into the chain, whatever the chart says;
 // ready means that the runtime has loaded us; and pods are found without the result cache.
 func TestTheRuntimeIsAskedOverItsSocket(t *testing.T) {
@@ -17,12 +15,12 @@ func TestTheRuntimeIsAskedOverItsSocket(t *testing.T) {
 	if knode.Flavour.Name == "containerd-1.6" {
 		asked, told, mode = "containerd 1.6", "containerd://2.2.0", "splice"
 	}
-	install(t, "poolDefaults.criSocket="+criSocket)
+	install(t, "poolDefaults.node.Socket="+node.Socket)
 	helm(t, "upgrade", "detour", "../deploy/chart/detour", "--namespace", system, "--reuse-values", "--set", "poolDefaults.runtime="+told)
 	ready(t)
 
 	status := func() string {
-		text, err := detour(t, "status", "--plugin", node.BinDir+"/detour-cni", "--runtime", told, "--cri-socket", criSocket)
+		text, err := detour(t, "status", "--plugin", node.BinDir+"/detour-cni", "--runtime", told, "--cri-socket", node.Socket)
 		if err != nil {
 			t.Errorf("status: %v", err)
 		}
@@ -50,7 +48,7 @@ func TestTheRuntimeIsAskedOverItsSocket(t *testing.T) {
 	id := strings.TrimPrefix(pod.Status.ContainerStatuses[0].ContainerID, "containerd://")
 	for _, target := range []string{"shop/asked-for", id[:13]} {
 		text, err := detour(t, "inspect", target, "--cache", "/nowhere")
-		if err != nil || !strings.Contains(text, "shop/asked-for\n") || !strings.Contains(text, "by the runtime ("+criSocket+")") || !strings.Contains(text, "istio") {
+		if err != nil || !strings.Contains(text, "shop/asked-for\n") || !strings.Contains(text, "by the runtime ("+node.Socket+")") || !strings.Contains(text, "istio") {
 			t.Errorf("inspect %s: %v\n%s", target, err, text)
 		}
 	}

@@ -90,6 +90,12 @@ func startNode() error {
 	if err := os.WriteFile(primaryFile, []byte(primary), 0o600); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(node.ApartConfDir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(node.ApartConfDir, filepath.Base(primaryFile)), []byte(primary), 0o600); err != nil {
+		return err
+	}
 	if err := node.Image("/tmp/box.tar", node.PauseImage, filepath.Join(bin, "box")); err != nil {
 		return err
 	}

@@ -27,7 +27,8 @@ func Flavours(parts string) []Flavour {
 }
 
 const (
-	containerdSocket = "/run/containerd/containerd.sock"
+	// Socket is the runtime's.
+	Socket = "/run/containerd/containerd.sock"
 	// PauseImage is the sandbox' image. It is never pulled.
 	PauseImage = "detour.test/box:1"
 )
@@ -37,6 +38,12 @@ const (
 	ConfDir = "/etc/cni/net.d"
 	BinDir  = "/opt/cni/bin"
 	Cache   = "/var/lib/cni/results"
+)
+
+// Apart is a RuntimeClass' handler with a conf dir of its own, where detour is not.
+const (
+	Apart        = "apart"
+	ApartConfDir = "/etc/cni/apart.d"
 )
 
 func startContainerd(ctx context.Context, f Flavour) (*Process, error) {
@@ -56,7 +63,12 @@ state = "/run/containerd"
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       SystemdCgroup = false
-`, containerdSocket, PauseImage, BinDir, ConfDir)
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.%s]
+    runtime_type = "io.containerd.runc.v2"
+    cni_conf_dir = %q
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.%[5]s.options]
+      SystemdCgroup = false
+`, Socket, PauseImage, BinDir, ConfDir, Apart, ApartConfDir)
 	if err := os.MkdirAll("/etc/containerd", 0o755); err != nil {
 		return nil, err
 	}
@@ -81,7 +93,7 @@ func (n *Node) RuntimeReady() error {
 }
 
 func ctr(f Flavour, args ...string) *exec.Cmd {
-	return exec.Command(filepath.Join(f.bin, "ctr"), append([]string{"--address", containerdSocket, "--namespace", "k8s.io"}, args...)...)
+	return exec.Command(filepath.Join(f.bin, "ctr"), append([]string{"--address", Socket, "--namespace", "k8s.io"}, args...)...)
 }
 
 // Import gives the runtime an image from a docker archive.

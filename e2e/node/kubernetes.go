@@ -153,7 +153,7 @@ failSwapOn: false
 localStorageCapacityIsolation: false
 enforceNodeAllocatable: [pods]
 makeIPTablesUtilChains: false
-containerRuntimeEndpoint: unix://` + containerdSocket + `
+containerRuntimeEndpoint: unix://` + Socket + `
 staticPodPath: ` + StaticPods + `
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
