@@ -132,7 +132,8 @@ bench: deps build ## Measure a whole ADD against its peers: docs/benchmarks.md (
 	@$(MAKE) --no-print-directory bench-sandbox
 .PHONY: bench-sandbox
 bench-sandbox: deps ## What a pod's start costs on a real node: docs/sandbox-start.md (root; builds the parts of e2e)
-	@DETOUR_E2E_BENCH=1 DETOUR_E2E_FLAVOURS=containerd-2 e2e/run.sh -run TestSandboxStart -pairs 100
+	@DETOUR_E2E_BENCH=1 DETOUR_E2E_FLAVOURS=containerd-2 e2e/run.sh -v -run TestSandboxStart -pairs 100 >$(BIN)/sandbox.log 2>&1 || { tail -n 40 $(BIN)/sandbox.log; exit 1; }
+	@sed -n '/^# What a pod/,/^| with detour/p' $(BIN)/sandbox.log | tee docs/sandbox-start.md
 demo: deps build ## See it work: an app, a proxy, a pod, step by step (root)
 	@$(GO) build -o $(BIN)/ ./demo
 	@$(BIN)/demo
