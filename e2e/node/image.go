@@ -3,6 +3,7 @@ package node
 import (
 	"archive/tar"
 	"bytes"
+	"io"
 	"os"
 	"path"
 	"runtime"
@@ -34,7 +35,9 @@ func Image(archive, tag string, binaries ...string) error {
 	if err := w.Close(); err != nil {
 		return err
 	}
-	l, err := tarball.LayerFromReader(&layer)
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { // LayerFromReader leaves a file in /tmp
+		return io.NopCloser(bytes.NewReader(layer.Bytes())), nil
+	})
 	if err != nil {
 		return err
 	}
