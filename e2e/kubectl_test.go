@@ -111,6 +111,22 @@ func TestKubectlDetourInterrupted(t *testing.T) {
 	}
 }
 
+// --watch has a terminal of its own on the node: screens come, Ctrl-C goes there, and the pod goes.
+func TestKubectlDetourWatches(t *testing.T) {
+	install(t)
+	namespace(t, "shop", "restricted")
+	create(t, manifest(t, "istio.yaml", "shop", "far"))
+	running(t, "shop", "far")
+	c := exec.Command("sh", "-c", `(sleep 5; printf '\003'; sleep 5) | script -qec '../bin/kubectl-detour inspect far -n shop --watch' /dev/null`)
+	c.Env = append(os.Environ(), "KUBECONFIG="+node.Kubeconfig, "TERM=xterm")
+	out, err := c.CombinedOutput()
+	screens := strings.Count(string(out), "pod          shop/far")
+	if err != nil || screens < 2 || !strings.Contains(string(out), "\x1b[?1049h") || !strings.HasSuffix(strings.TrimSpace(string(out)), "\x1b[?1049l") {
+		t.Errorf("%v, %d screens: %q", err, screens, out)
+	}
+	noDebugPods(t)
+}
+
 // Who may not is told which right is missing.
 func TestKubectlDetourWithoutRights(t *testing.T) {
 	install(t)

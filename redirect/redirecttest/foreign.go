@@ -53,7 +53,23 @@ func (f Foreign) Load(t testing.TB, n *NetNS, loader string) {
 	for _, section := range []string{"iptables-save", "ip6tables-save"} {
 		if rules, ok := f.Golden(section); ok {
 			family, _, _ := strings.Cut(section, "tables")
-			n.Run(t, rules, strings.Replace(loader, "ip", family, 1)+"-restore")
+			tool := strings.Replace(loader, "ip", family, 1)
+			n.Run(t, rules, tool+"-restore")
+			isWhatItSaves(t, rules, n.Run(t, "", tool+"-save"))
+		}
+	}
+}
+
+// isWhatItSaves holds the file against the tool: these are the very lines that it prints of them.
+func isWhatItSaves(t testing.TB, rules, saved string) {
+	t.Helper()
+	printed := map[string]bool{}
+	for line := range strings.Lines(saved) {
+		printed[strings.TrimSpace(line)] = true
+	}
+	for line := range strings.Lines(rules) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "-A") && !printed[line] {
+			t.Errorf("not as iptables-save prints it: %s\n%s", line, saved)
 		}
 	}
 }
