@@ -24,6 +24,7 @@ func TestScriptsOnPods(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d scripts, %v", len(files), err)
 	}
+	plugin := build(t, t.TempDir(), "detour-cni", "-X", "main.buildVersion=v0.1.0")
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			pods := map[string]*redirecttest.Pod{}
@@ -31,10 +32,12 @@ func TestScriptsOnPods(t *testing.T) {
 				Files: []string{file},
 				Setup: func(e *testscript.Env) error {
 					e.Setenv("DETOUR_CRI_SOCKET", "none") // this machine may have a runtime
+					e.Setenv("PLUGIN", plugin)
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"schema": schema,
+					"schema":  schema,
+					"runtime": runtime,
 					"pod": func(ts *testscript.TestScript, _ bool, args []string) {
 						pods[args[0]] = redirecttest.NewPod(t)
 						ts.Setenv(args[0], pods[args[0]].Path)
