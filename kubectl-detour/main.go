@@ -74,6 +74,7 @@ command's own: detour inspect --help, and so on.`,
 		Args:          cobra.NoArgs,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl detour"},
 	}
+	c.CompletionOptions.DisableDefaultCmd = true // kubectl asks kubectl_complete-detour
 	c.AddCommand(
 		lookCommand("inspect", "Show where a pod's packets go, who listens there, and what is wrong",
 			"  kubectl detour inspect cart-0 -n shop\n  kubectl detour inspect cart-0 -n shop -o html > cart.html\n  kubectl detour inspect cart-0 --watch"),
