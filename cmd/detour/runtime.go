@@ -13,7 +13,7 @@ import (
 	"github.com/detour-cni/detour/plugin"
 )
 
-// Instead of a socket's path: criAuto asks the runtime wherever its socket is, criNone does not ask it.
+// Instead of a socket's path: criAuto asks the runtime wherever one answers, criNone does not ask it.
 const (
 	criAuto = "auto"
 	criNone = "none"
@@ -36,7 +36,11 @@ func runtimeSocket(path string) (cri.Socket, error) {
 	if path == criAuto {
 		path = criNone
 		for _, known := range runtimeSockets() {
-			if info, err := os.Stat(known); err == nil && info.Mode().Type() == os.ModeSocket {
+			if _, err := os.Stat(known); err != nil {
+				continue
+			}
+			// Docker's containerd has the socket and does not speak CRI.
+			if _, err := cri.Socket(known).Version(context.Background()); err == nil {
 				path = known
 				break
 			}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -45,6 +47,9 @@ func (r *Runtime) Serve(socket string) (stop func(), err error) {
 
 // Version implements the service.
 func (r *Runtime) Version(context.Context, *runtime.VersionRequest) (*runtime.VersionResponse, error) {
+	if r.Name == "" { // as Docker's containerd, which has the socket and no CRI
+		return nil, status.Error(codes.Unimplemented, "unknown service runtime.v1.RuntimeService")
+	}
 	return &runtime.VersionResponse{RuntimeName: r.Name, RuntimeVersion: r.Release, RuntimeApiVersion: "v1"}, nil
 }
 
