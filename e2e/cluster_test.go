@@ -89,10 +89,24 @@ func ready(t *testing.T) {
 			return err
 		}
 		if s := ds.Status; s.ObservedGeneration != ds.Generation || s.NumberReady != 1 || s.UpdatedNumberScheduled != 1 {
-			return fmt.Errorf("%+v", s)
+			return fmt.Errorf("%+v; /readyz: %s", s, readyz())
 		}
 		return nil
 	})
+}
+
+// readyz is what the installer itself says, for a test that waits in vain.
+func readyz() string {
+	r, err := http.Get("http://127.0.0.1:9464/readyz")
+	if err != nil {
+		return err.Error()
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return r.Status + " " + strings.TrimSpace(string(text))
 }
 
 // manifest makes pods from testdata/NAME.yaml, with $NAME for the pod's own name.

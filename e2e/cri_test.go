@@ -15,7 +15,7 @@ func TestTheRuntimeIsAskedOverItsSocket(t *testing.T) {
 	if knode.Flavour.Name == "containerd-1.6" {
 		asked, told, mode = "containerd 1.6", "containerd://2.2.0", "splice"
 	}
-	install(t, "poolDefaults.node.Socket="+node.Socket)
+	install(t, "poolDefaults.criSocket="+node.Socket)
 	helm(t, "upgrade", "detour", "../deploy/chart/detour", "--namespace", system, "--reuse-values", "--set", "poolDefaults.runtime="+told)
 	ready(t)
 
