@@ -48,12 +48,18 @@ func noDebugPods(t *testing.T) {
 	})
 }
 
-// From a workstation: the pod's node is asked, the answer is detour's own, and nothing is left behind.
-func TestKubectlDetour(t *testing.T) {
+// farPod makes the pod that is asked about, shop/far, and gives its address.
+func farPod(t *testing.T) (ip string) {
+	t.Helper()
 	install(t)
 	namespace(t, "shop", "restricted")
 	create(t, manifest(t, "istio.yaml", "shop", "far"))
-	ip := running(t, "shop", "far").Status.PodIP
+	return running(t, "shop", "far").Status.PodIP
+}
+
+// From a workstation: the pod's node is asked, the answer is detour's own, and nothing is left behind.
+func TestKubectlDetour(t *testing.T) {
+	ip := farPod(t)
 
 	out, errs, code := kubectlDetour(t, node.Kubeconfig, "inspect", "far", "-n", "shop")
 	if code != 0 || errs != "" || !strings.Contains(out, "shop/far") || !strings.Contains(out, "nothing wrong found") || !strings.Contains(out, "proxy, port 15001") {
@@ -94,10 +100,7 @@ func TestKubectlDetour(t *testing.T) {
 
 // Ctrl-C, at whatever moment, leaves no pod.
 func TestKubectlDetourInterrupted(t *testing.T) {
-	install(t)
-	namespace(t, "shop", "restricted")
-	create(t, manifest(t, "istio.yaml", "shop", "far"))
-	running(t, "shop", "far")
+	farPod(t)
 	for _, after := range []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, 700 * time.Millisecond, 1200 * time.Millisecond} {
 		c := exec.Command("../bin/kubectl-detour", "inspect", "far", "-n", "shop")
 		c.Env = append(os.Environ(), "KUBECONFIG="+node.Kubeconfig)
@@ -113,10 +116,7 @@ func TestKubectlDetourInterrupted(t *testing.T) {
 
 // --watch has a terminal of its own on the node: screens come, Ctrl-C goes there, and the pod goes.
 func TestKubectlDetourWatches(t *testing.T) {
-	install(t)
-	namespace(t, "shop", "restricted")
-	create(t, manifest(t, "istio.yaml", "shop", "far"))
-	running(t, "shop", "far")
+	farPod(t)
 	c := exec.Command("sh", "-c", `(sleep 5; printf '\003'; sleep 5) | script -qec '../bin/kubectl-detour inspect far -n shop --watch' /dev/null`)
 	c.Env = append(os.Environ(), "KUBECONFIG="+node.Kubeconfig, "TERM=xterm")
 	out, err := c.CombinedOutput()
@@ -129,10 +129,7 @@ func TestKubectlDetourWatches(t *testing.T) {
 
 // Who may not is told which right is missing.
 func TestKubectlDetourWithoutRights(t *testing.T) {
-	install(t)
-	namespace(t, "shop", "restricted")
-	create(t, manifest(t, "istio.yaml", "shop", "far"))
-	running(t, "shop", "far")
+	farPod(t)
 	token, err := knode.Client.CoreV1().ServiceAccounts("shop").CreateToken(t.Context(), "default", &authv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)

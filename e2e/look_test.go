@@ -42,9 +42,8 @@ func TestLookingIntoAPod(t *testing.T) {
 	checkedInside(pod)
 	create(t, pod)
 	running(t, "shop", "looked-at")
-	line, err := knode.Client.CoreV1().Pods("shop").GetLogs("looked-at", &corev1.PodLogOptions{Container: "detour-validate"}).DoRaw(t.Context())
-	if err != nil || !strings.Contains(string(line), "ok: IPv4 outbound TCP") || !strings.Contains(string(line), "IPv6 outbound TCP") {
-		t.Errorf("%v: detour-validate says %s", err, line)
+	if line := logOf(t, "shop", "looked-at", "detour-validate"); !strings.Contains(line, "ok: IPv4 outbound TCP") || !strings.Contains(line, "IPv6 outbound TCP") {
+		t.Errorf("detour-validate says %s", line)
 	}
 
 	text, err := detour(t, "inspect", "shop/looked-at", "-o", "json")

@@ -51,6 +51,11 @@ func (n Node) Loaded(network string) error {
 	if err != nil {
 		return nil //nolint:nilerr // see above
 	}
+	return HasUs(loaded, network)
+}
+
+// HasUs is nil when we are in what the runtime has in memory of a network.
+func HasUs(loaded cri.Loaded, network string) error {
 	has := "nothing of that name"
 	for _, c := range loaded.Chains {
 		if c.Network != network {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/client-go/kubernetes"
@@ -43,11 +44,11 @@ func parse(command string, args []string) (a arguments, err error) {
 		switch {
 		case name == "-h" || name == "--help":
 			return a, errHelp
-		case contains(local(), name):
+		case slices.Contains(local(), name):
 			return a, fmt.Errorf("%s: is not of a live pod of the cluster (want the detour program itself)", name)
 		case isOurs && inline:
 			*to = value
-		case isOurs || contains(valued(), args[i]):
+		case isOurs || slices.Contains(valued(), args[i]):
 			if i++; i == len(args) {
 				return a, fmt.Errorf("%s: want a value", name)
 			}
@@ -77,15 +78,6 @@ func parse(command string, args []string) (a arguments, err error) {
 
 // node is the node that the target names, where it names one.
 func (a arguments) node() (string, bool) { return strings.CutPrefix(a.target, "node/") }
-
-func contains(list []string, word string) bool {
-	for _, w := range list {
-		if w == word {
-			return true
-		}
-	}
-	return false
-}
 
 // client reads the kubeconfig as kubectl does. It gives the namespace that is meant as well.
 func (a arguments) client() (*rest.Config, *kubernetes.Clientset, string, error) {

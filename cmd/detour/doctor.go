@@ -129,7 +129,7 @@ func runtimeSymptom(node install.Node, r install.Report) symptom {
 		return s
 	}
 	s.What += ", which reads " + loaded.ConfDir
-	if err := node.Loaded(r.Plan.Network); err != nil {
+	if err := install.HasUs(loaded, r.Plan.Network); err != nil {
 		return symptom{stateWrong, s.What + ": " + err.Error(), "compare --conf-dir with what the runtime reads; then touch a file in it, or restart the runtime"}
 	}
 	s.What += ", and has us loaded"

@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
 	"github.com/detour-cni/detour/inspect"
 	"github.com/detour-cni/detour/install"
+	"github.com/detour-cni/detour/install/cri"
 	"github.com/detour-cni/detour/plugin"
 	"github.com/detour-cni/detour/plugin/mesh"
 	"github.com/detour-cni/detour/redirect"
@@ -30,8 +32,7 @@ func (l *looker) register(c *cobra.Command) {
 }
 
 func (l *looker) finder() (finder, error) {
-	socket, err := runtimeSocket(l.cri)
-	return finder{l.cache, socket}, err
+	return finder{l.cache, sync.OnceValue(func() cri.Socket { return runtimeSocket(l.cri) })}, checkSocket(l.cri)
 }
 
 func inspectCommand() *cobra.Command {

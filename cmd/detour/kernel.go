@@ -36,30 +36,39 @@ func features() []feature {
 	}
 }
 
+// attempt is a symptom of the kernel's, and what it is about: a feature's name, or backendWorks.
+type attempt struct {
+	symptom
+	about string
+}
+
+// backendWorks stands for any backend at all beside the features.
+const backendWorks = "a backend"
+
 // kernelSymptoms try each feature with each backend, in a network namespace made for that. A kernel
 // loads a module for whoever asks, and nothing is to be left behind: so what is on the disk and
 // not loaded is not asked for.
-func kernelSymptoms() (all []symptom) {
-	can := map[string]bool{}
+func kernelSymptoms() []symptom {
+	var all []attempt
+	can, symbols := map[string]bool{}, kernelSymbols()
 	for _, b := range []netfilter.Backend{netfilter.NFTables, netfilter.IPTables} {
 		if err := netfilter.Probe(b); err != nil {
-			all = append(all, symptom{State: stateUnknown, What: fmt.Sprintf("backend %s: %v", b, err), Do: "one backend is enough: fine where the other works"})
+			all = append(all, attempt{symptom{stateUnknown, fmt.Sprintf("backend %s: %v", b, err), "one backend is enough: fine where the other works"}, backendWorks})
 			continue
 		}
 		can[backendWorks] = true
-		all = append(all, symptom{State: stateOK, What: fmt.Sprintf("backend %s can work", b)})
-		all = append(all, featureSymptoms(b, can)...)
+		all = append(all, attempt{symptom{State: stateOK, What: fmt.Sprintf("backend %s can work", b)}, backendWorks})
+		all = append(all, featureSymptoms(b, symbols, can)...)
 	}
 	return settled(all, can)
 }
 
-// backendWorks stands for any backend at all among the features that somebody can.
-const backendWorks = "a backend"
-
 // featureSymptoms tries a backend's features, and notes in can those that work.
-func featureSymptoms(b netfilter.Backend, can map[string]bool) (all []symptom) {
-	symbols := kernelSymbols()
+func featureSymptoms(b netfilter.Backend, symbols, can map[string]bool) (all []attempt) {
 	var works, loads []string
+	unknown := func(f feature, do, format string, args ...any) {
+		all = append(all, attempt{symptom{stateUnknown, fmt.Sprintf("%s, %s: ", b, f.name) + fmt.Sprintf(format, args...), do}, f.name})
+	}
 	for _, f := range features() {
 		modules := f.nft
 		if b != netfilter.NFTables {
@@ -68,22 +77,23 @@ func featureSymptoms(b netfilter.Backend, can map[string]bool) (all []symptom) {
 		switch missing, onDisk := missingModules(modules, symbols); {
 		case len(missing) == 0:
 			if err := f.try(b); err != nil {
-				all = append(all, symptom{stateUnknown, fmt.Sprintf("%s, %s: %v", b, f.name, err), "pods that ask for it would not start with this backend"})
+				unknown(f, "pods that ask for it would not start with this backend", "%v", err)
 				continue
 			}
 			works, can[f.name] = append(works, f.name), true
 		case onDisk:
 			loads, can[f.name] = append(loads, fmt.Sprintf("%s (%s)", f.name, strings.Join(missing, ", "))), true
 		default:
-			all = append(all, symptom{stateUnknown, fmt.Sprintf("%s, %s: %s not loaded, and not seen in /lib/modules", b, f.name, strings.Join(missing, ", ")), "run it where the node's /lib/modules can be seen"})
+			unknown(f, "run it where the node's /lib/modules can be seen", "%s not loaded, and not seen in /lib/modules", strings.Join(missing, ", "))
 		}
 	}
-	if len(works) > 0 {
-		all = append(all, symptom{State: stateOK, What: fmt.Sprintf("%s, tried in a namespace of its own: %s", b, strings.Join(works, ", "))})
+	fine := func(what string, names []string) {
+		if len(names) > 0 {
+			all = append(all, attempt{symptom: symptom{State: stateOK, What: fmt.Sprintf("%s, %s: %s", b, what, strings.Join(names, ", "))}})
+		}
 	}
-	if len(loads) > 0 {
-		all = append(all, symptom{State: stateOK, What: fmt.Sprintf("%s, not tried, the first ADD loads a module: %s", b, strings.Join(loads, ", "))})
-	}
+	fine("tried in a namespace of its own", works)
+	fine("not tried, the first ADD loads a module", loads)
 	return all
 }
 
@@ -100,28 +110,18 @@ func (f feature) try(b netfilter.Backend) error {
 }
 
 // settled takes for fine what one backend cannot and the other can.
-func settled(all []symptom, can map[string]bool) []symptom {
-	for i := range all {
-		if all[i].State != stateUnknown {
-			continue
+func settled(all []attempt, can map[string]bool) (symptoms []symptom) {
+	for _, a := range all {
+		switch {
+		case a.State != stateUnknown:
+		case can[a.about]:
+			a.State = stateOK
+		case a.about == backendWorks:
+			a.State, a.Do = stateWrong, "modprobe nf_tables nft_chain_nat, or install iptables on the node"
 		}
-		switch name := featureIn(all[i].What); {
-		case can[name]:
-			all[i].State = stateOK
-		case name == backendWorks:
-			all[i].State, all[i].Do = stateWrong, "modprobe nf_tables nft_chain_nat, or install iptables on the node"
-		}
+		symptoms = append(symptoms, a.symptom)
 	}
-	return all
-}
-
-func featureIn(what string) string {
-	for _, f := range features() {
-		if strings.Contains(what, ", "+f.name+":") {
-			return f.name
-		}
-	}
-	return backendWorks
+	return symptoms
 }
 
 // kernelSymbols are the functions that features ask for and the kernel has (proc_kallsyms(5)).

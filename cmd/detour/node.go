@@ -67,11 +67,10 @@ func (f *nodeFlags) node() (install.Node, error) {
 		ConfDir: f.confDir, BinDir: f.binDir, Plugin: f.plugin, Config: f.config,
 		Mode: mode, Runtime: runtime, Dialects: mesh.All(),
 	}
-	socket, err := runtimeSocket(f.cri)
-	if err != nil {
+	if err := checkSocket(f.cri); err != nil {
 		return node, err
 	}
-	if socket != "" {
+	if socket := runtimeSocket(f.cri); socket != "" {
 		node.CRI = &install.CRI{Asker: socket}
 	}
 	return node, nil

@@ -31,36 +31,41 @@ func criSocketFlag(c *cobra.Command, socket *string) {
 	c.Flags().StringVar(socket, "cri-socket", criAuto, `the runtime's CRI socket, for what is not in --cache: a path, auto or none`)
 }
 
-// runtimeSocket is what --cri-socket means: "" for none, and where auto finds none.
-func runtimeSocket(path string) (cri.Socket, error) {
-	if path == criAuto {
-		path = criNone
+// checkSocket says why a value of --cri-socket cannot be used.
+func checkSocket(path string) error {
+	if path == criAuto || path == criNone || filepath.IsAbs(path) {
+		return nil
+	}
+	return exit{exitUsage, fmt.Errorf("--cri-socket: %q (want a path such as %s, auto or none)", path, runtimeSockets()[0])}
+}
+
+// runtimeSocket is what a checked --cri-socket means: "" for none, and where auto finds none.
+func runtimeSocket(path string) cri.Socket {
+	switch path {
+	case criNone:
+		return ""
+	case criAuto:
 		for _, known := range runtimeSockets() {
 			if _, err := os.Stat(known); err != nil {
 				continue
 			}
 			// Docker's containerd has the socket and does not speak CRI.
 			if _, err := cri.Socket(known).Version(context.Background()); err == nil {
-				path = known
-				break
+				return cri.Socket(known)
 			}
 		}
+		return ""
 	}
-	if path == criNone {
-		return "", nil
-	}
-	if !filepath.IsAbs(path) {
-		return "", exit{exitUsage, fmt.Errorf("--cri-socket: %q (want a path such as %s, auto or none)", path, runtimeSockets()[0])}
-	}
-	return cri.Socket(path), nil
+	return cri.Socket(path)
 }
 
 // asked asks the runtime for a pod; without one it is a target without a namespace.
 func (f finder) asked(ctx context.Context, name string) (target, error) {
-	if f.cri == "" {
+	socket := f.cri()
+	if socket == "" {
 		return target{}, nil
 	}
-	all, err := f.cri.Sandboxes(ctx)
+	all, err := socket.Sandboxes(ctx)
 	if err != nil {
 		return target{}, fmt.Errorf("not in the CNI result cache of this node, and %w", err)
 	}
@@ -75,10 +80,11 @@ func (f finder) asked(ctx context.Context, name string) (target, error) {
 // askedContainer asks the runtime whose container that is. One that does not answer is no error:
 // the cgroups may know.
 func (f finder) askedContainer(ctx context.Context, id string) (target, error) {
-	if f.cri == "" {
+	socket := f.cri()
+	if socket == "" {
 		return target{}, nil
 	}
-	all, err := f.cri.SandboxOf(ctx, id)
+	all, err := socket.SandboxOf(ctx, id)
 	if err != nil || len(all) != 1 {
 		return target{}, nil //nolint:nilerr // see above
 	}
@@ -87,10 +93,11 @@ func (f finder) askedContainer(ctx context.Context, id string) (target, error) {
 
 // askedAll asks the runtime for the pods that have no name in known, and are not in the node's own network.
 func (f finder) askedAll(ctx context.Context, known map[string]bool) ([]target, error) {
-	if f.cri == "" {
+	socket := f.cri()
+	if socket == "" {
 		return nil, nil
 	}
-	all, err := f.cri.Sandboxes(ctx)
+	all, err := socket.Sandboxes(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +106,7 @@ func (f finder) askedAll(ctx context.Context, known map[string]bool) ([]target, 
 		if known[s.Namespace+"/"+s.Name] {
 			continue
 		}
-		netns, err := f.cri.Netns(ctx, s.ID)
+		netns, err := f.cri().Netns(ctx, s.ID)
 		if err != nil {
 			return targets, err
 		}
@@ -111,7 +118,7 @@ func (f finder) askedAll(ctx context.Context, known map[string]bool) ([]target, 
 }
 
 func (f finder) sandbox(ctx context.Context, s cri.Sandbox) (target, error) {
-	netns, err := f.cri.Netns(ctx, s.ID)
+	netns, err := f.cri().Netns(ctx, s.ID)
 	if err == nil && netns == "" {
 		err = errors.New("in the node's own network (hostNetwork): detour redirects nothing there")
 	}
@@ -121,5 +128,5 @@ func (f finder) sandbox(ctx context.Context, s cri.Sandbox) (target, error) {
 // told is a target as the runtime told it, with the annotations that it would hand over.
 func (f finder) told(s cri.Sandbox, netns string) target {
 	pod := plugin.Pod{Ref: plugin.PodRef{Namespace: s.Namespace, Name: s.Name, UID: s.UID}, Annotations: s.Annotations, Handed: true}
-	return target{pod.Ref.String(), netns, fmt.Sprintf("by the runtime (%s), as sandbox %.13s", f.cri, s.ID), &pod}
+	return target{pod.Ref.String(), netns, fmt.Sprintf("by the runtime (%s), as sandbox %.13s", f.cri(), s.ID), &pod}
 }

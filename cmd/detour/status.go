@@ -46,7 +46,7 @@ Exit code 0: what the runtime loads contains us. 1: it does not, or not as wante
 			if err := s.print(c.OutOrStdout(), output); err != nil {
 				return err
 			}
-			if err != nil || report.Changed() || node.Loaded(report.Plan.Network) != nil {
+			if err != nil || report.Changed() || s.unloaded {
 				return exit{code: exitFindings}
 			}
 			return nil
@@ -63,6 +63,7 @@ type status struct {
 	Schema   string       `json:"schema"`
 	Runtime  string       `json:"runtime"`
 	Loaded   string       `json:"loaded"` // by the runtime, as it says
+	unloaded bool         // it says that we are not in it
 	Binary   binaryStatus `json:"binary"`
 	NoNet    string       `json:"noNetwork,omitempty"` // why there is none
 	Network  string       `json:"network,omitempty"`
@@ -92,10 +93,11 @@ type toDo struct {
 
 func newStatus(node install.Node, r install.Report, noPrimary error) status {
 	s := status{
-		Schema: "detour-cni.dev/status/v1", Runtime: r.Runtime.String(), Loaded: loaded(node, r.Plan.Network), ToDo: []toDo{}, Warnings: append([]string{}, r.Plan.Warnings...),
+		Schema: "detour-cni.dev/status/v1", Runtime: r.Runtime.String(), ToDo: []toDo{}, Warnings: append([]string{}, r.Plan.Warnings...),
 		Binary: binaryStatus{State: string(r.Binary), Installed: install.Version(filepath.Join(node.BinDir, install.PluginType)), Wanted: install.Version(node.Plugin), Dir: node.BinDir},
 		Kernel: "not asked (needs a look into a network namespace: detour doctor)",
 	}
+	s.Loaded, s.unloaded = loaded(node, r.Plan.Network)
 	if noPrimary != nil {
 		s.NoNet, s.PodNow = noPrimary.Error(), "does not start: the node has no network"
 		return s
@@ -145,18 +147,19 @@ func (s status) print(w io.Writer, output string) error {
 	return t.Flush()
 }
 
-// loaded is what the runtime says that it has in memory.
-func loaded(node install.Node, network string) string {
+// loaded is what the runtime says that it has in memory, and whether we are missing there.
+func loaded(node install.Node, network string) (says string, unloaded bool) {
 	if node.CRI == nil {
-		return "not asked (--cri-socket)"
+		return "not asked (--cri-socket)", false
 	}
-	if _, err := node.AskLoaded(); err != nil {
-		return "not told: " + err.Error()
+	loaded, err := node.AskLoaded()
+	if err != nil {
+		return "not told: " + err.Error(), false
 	}
-	if err := node.Loaded(network); err != nil {
-		return err.Error()
+	if err := install.HasUs(loaded, network); err != nil {
+		return err.Error(), true
 	}
-	return "yes, with us in it"
+	return "yes, with us in it", false
 }
 
 // String says which build is there, and which one is to be.

@@ -30,8 +30,9 @@ type target struct {
 // results, in /proc, and by asking the runtime itself.
 type finder struct {
 	cache string
-	// cri is "" where the runtime is not to be asked.
-	cri cri.Socket
+	// cri gives the runtime's socket, "" where it is not to be asked. It is looked for when something
+	// is not found without it.
+	cri func() cri.Socket
 }
 
 const targetForms = "want the path of a network namespace, a pid, a container id, or NAMESPACE/POD"
@@ -117,7 +118,7 @@ func (f finder) pod(ctx context.Context, name string, all []install.Attachment) 
 		return t, nil
 	case known:
 		return target{}, fmt.Errorf("pod %s: it is in the CNI result cache, but its namespace is gone", name)
-	case f.cri != "":
+	case f.cri() != "":
 		return target{}, fmt.Errorf("pod %s: neither in the CNI result cache of this node nor known to its runtime: is it another node's?", name)
 	}
 	return target{}, fmt.Errorf("pod %s: not in the CNI result cache of this node: is it another node's, or in the node's own network (hostNetwork)?", name)
