@@ -59,6 +59,33 @@ func TestThePictureIsTheStorys(t *testing.T) {
 	}
 }
 
+// TestExamplesUseFlagsThatAreThere: each flag of an example in --help is one of the command's.
+func TestExamplesUseFlagsThatAreThere(t *testing.T) {
+	help, examples := helpOf(t), 0
+	for _, page := range pages(t) {
+		command, isCommand := strings.CutPrefix(strings.TrimSuffix(page, ".md"), "commands/")
+		if !isCommand {
+			continue
+		}
+		text, err := help(command)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, flags, _ := strings.Cut(text, "\nFlags:\n")
+		for _, line := range regexp.MustCompile(`(?m)^  .*\bdetour `+command+`\b.*$`).FindAllString(text, -1) {
+			for _, flag := range regexp.MustCompile(` (--?[a-z][a-z-]*)`).FindAllStringSubmatch(line, -1) {
+				examples++
+				if !regexp.MustCompile(`(?m)^ +.*` + flag[1] + `\b`).MatchString(flags) {
+					t.Errorf("detour %s --help: %q has %s, which is no flag of it", command, line, flag[1])
+				}
+			}
+		}
+	}
+	if examples < 15 {
+		t.Errorf("%d flags in examples", examples)
+	}
+}
+
 // TestEveryCommandHasItsPage: those of `detour --help`, and every page is in the index.
 func TestEveryCommandHasItsPage(t *testing.T) {
 	help, err := helpOf(t)("")
