@@ -83,13 +83,18 @@ func install(t *testing.T, values ...string) {
 // ready waits for the DaemonSet.
 func ready(t *testing.T) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("/readyz: %s\n%s", readyz(), installers())
+		}
+	}()
 	until(t, 30*time.Second, "DaemonSet ready", func() error {
 		ds, err := knode.Client.AppsV1().DaemonSets(system).Get(t.Context(), "detour", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		if s := ds.Status; s.ObservedGeneration != ds.Generation || s.NumberReady != 1 || s.UpdatedNumberScheduled != 1 {
-			return fmt.Errorf("%+v; /readyz: %s", s, readyz())
+			return fmt.Errorf("%+v", s)
 		}
 		return nil
 	})
@@ -107,6 +112,26 @@ func readyz() string {
 		return err.Error()
 	}
 	return r.Status + " " + strings.TrimSpace(string(text))
+}
+
+// installers says how the DaemonSet's pods are, what the kubelet says of them and what they wrote, for a
+// test that waits in vain.
+func installers() string {
+	const selector = "app.kubernetes.io/component=node"
+	list, err := knode.Client.CoreV1().Pods(system).List(context.Background(), metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return err.Error()
+	}
+	var words strings.Builder
+	for _, pod := range list.Items {
+		fmt.Fprintf(&words, "%s %s %s\n", pod.Name, pod.Status.Phase, pod.Status.Message)
+		for _, c := range pod.Status.ContainerStatuses {
+			fmt.Fprintf(&words, "  %s: %d restarts, now %s, before %s\n", c.Image, c.RestartCount, c.State.String(), c.LastTerminationState.String())
+		}
+		said, _ := exec.Command("sh", "-c", "grep -F \"$0\" /var/log/node/kubelet.log | cut -c1-400 | tail -n 30", pod.Name).CombinedOutput() // best effort
+		fmt.Fprintf(&words, "  the kubelet of it:\n%s", said)
+	}
+	return words.String() + logs(selector)
 }
 
 // manifest makes pods from testdata/NAME.yaml, with $NAME for the pod's own name.
@@ -137,7 +162,7 @@ func create(t *testing.T, pod *corev1.Pod) {
 	})
 }
 
-// running waits for a pod, and gives it as it runs.
+// running waits for a pod, and gives it as it runs, with its proxy listening.
 func running(t *testing.T, namespace, name string) *corev1.Pod {
 	t.Helper()
 	var pod *corev1.Pod
@@ -150,10 +175,12 @@ func running(t *testing.T, namespace, name string) *corev1.Pod {
 				return fmt.Errorf("%s: %s: %s: %s", pod.Status.Phase, c.Name, c.State.String(), events(pod))
 			}
 		}
-		if pod.Status.Phase != corev1.PodRunning {
-			return fmt.Errorf("%s %s", pod.Status.Phase, events(pod))
+		for _, c := range pod.Status.Conditions {
+			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+				return nil
+			}
 		}
-		return nil
+		return fmt.Errorf("%s, not ready: %s", pod.Status.Phase, events(pod))
 	})
 	return pod
 }
