@@ -143,7 +143,7 @@ test-picture: deps ## inspect's picture in a real browser: keyboard, console, co
 	@hack/apt.sh chromium
 	@mkdir -p $(BIN)/pictures
 	@DETOUR_PICTURES=$(CURDIR)/$(BIN)/pictures hack/gotest.sh --kernel picture -run TestThePicture ./inspect
-	@cd tools && DETOUR_PICTURES=$(CURDIR)/$(BIN)/pictures ../hack/gotest.sh browser -count=1 -tags picture -run TestPictureInABrowser .
+	@cd tools && tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && TMPDIR=$$tmp DETOUR_PICTURES=$(CURDIR)/$(BIN)/pictures ../hack/gotest.sh browser -count=1 -tags picture -run TestPictureInABrowser .
 
 ##@ Style
 

@@ -23,9 +23,11 @@ type Watched struct {
 	mu      sync.Mutex
 	last    Report
 	lastErr error
-	joined  bool            // since the first run that went well
-	paused  bool            // in a fight
-	seen    map[string]bool // attachments that slipped past, by File
+	joined  bool // since the first run that went well
+	paused  bool // in a fight
+
+	// seen are the attachments that slipped past, by File. WatchSlipped's own.
+	seen map[string]bool
 
 	runs     *prometheus.CounterVec
 	repairs  *prometheus.CounterVec
@@ -215,15 +217,18 @@ func (w *Watched) WatchSlipped(ctx context.Context) error {
 }
 
 func (w *Watched) countSlipped() {
-	all, err := Attachments(w.Cache)
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err != nil || !w.joined || w.last.Plan.Mode == DropIn {
+	joined, last := w.joined, w.last
+	w.mu.Unlock()
+	if !joined || last.Plan.Mode == DropIn {
 		return
 	}
-	slipped := Slipped(all, w.last.Plan.Network, w.last.Entry.Options, w.Node.Dialects)
+	all, err := Attachments(w.Cache)
+	if err != nil {
+		return
+	}
 	now := map[string]bool{}
-	for _, a := range slipped {
+	for _, a := range Slipped(all, last.Plan.Network, last.Entry.Options, w.Node.Dialects) {
 		now[a.File] = true
 		if w.seen[a.File] {
 			continue
