@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -194,24 +193,28 @@ func (w *Watched) ready() (network string, err error) {
 
 // WatchSlipped looks for pods that started past us whenever the runtime writes into its
 // result cache, until ctx ends.
-func (w *Watched) WatchSlipped(ctx context.Context) error {
-	events, err := fsnotify.NewWatcher()
-	if err != nil {
-		return err
-	}
-	defer events.Close()
+func (w *Watched) WatchSlipped(ctx context.Context) {
+	var (
+		v     view
+		blind bool
+	)
+	defer v.close()
 	for {
-		_ = events.Add(w.Cache) // not there yet: no pod yet
+		v.watch(w.Cache) // not there yet: no pod yet
+		if v.blind != nil && !blind {
+			w.Log.Warn("pods that slip past are seen late", "why", v.blind)
+		}
+		blind = v.blind != nil
 		w.countSlipped()
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-events.Events:
-		case <-events.Errors: //nolint:errcheck // a lost queue: look
+			return
+		case <-v.changes():
+		case <-v.lost(): //nolint:errcheck // a lost queue: look
 		case <-time.After(resync):
 		}
 		if !sleep(ctx, settle) {
-			return nil
+			return
 		}
 	}
 }

@@ -21,6 +21,8 @@ const (
 	// retry is the pause after a run that failed for a reason that no event ends: another run
 	// of ours holds the lock, the disk is full. Each failure doubles it, up to resync.
 	retry = time.Second
+	// mostMoves of a file under our hands, one right after the other, are a failure like any other.
+	mostMoves = 10
 )
 
 // An Observer is told of each run of Watch: to log, to count, to be ready or not.
@@ -32,29 +34,31 @@ type Observer interface {
 
 // Watch installs, and again whenever something changes, until ctx ends. It never leaves the
 // chain: that is Uninstall's, and a stopped DaemonSet is not an uninstall.
-func (n Node) Watch(ctx context.Context, o Observer) error {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return err
-	}
-	defer w.Close()
+func (n Node) Watch(ctx context.Context, o Observer) {
 	var (
+		v        view
 		fight    Fight
 		joined   bool
 		failures int // in a row
+		moved    int // in a row
 	)
+	defer v.close()
 	for {
-		n.watchAll(w)
+		v.watch(n.watched()...)
 		r, err := n.Install()
-		if errors.Is(err, ErrMoved) {
+		if moved++; errors.Is(err, ErrMoved) && moved < mostMoves {
 			continue // somebody wrote while we did: look at what it is now
+		}
+		moved = 0
+		if v.blind != nil {
+			r.Plan.Warnings = append(r.Plan.Warnings, v.blind.Error())
 		}
 		o.Ran(r, err)
 		if err == nil && joined && len(r.Plan.Steps) > 0 {
 			if pause := fight.Repair(time.Now()); pause > 0 {
 				o.Fighting(r, pause)
 				if !sleep(ctx, pause) {
-					return nil
+					return
 				}
 				continue
 			}
@@ -66,8 +70,8 @@ func (n Node) Watch(ctx context.Context, o Observer) error {
 		if r.Changed() && err == nil {
 			continue // a second look, also at what was written between look and watch
 		}
-		if !n.await(ctx, w, patience(failures)) {
-			return nil
+		if !n.await(ctx, &v, patience(failures)) {
+			return
 		}
 	}
 }
@@ -81,7 +85,7 @@ func patience(failures int) time.Duration {
 }
 
 // await returns at an event that concerns us, or after limit; false when ctx has ended.
-func (n Node) await(ctx context.Context, w *fsnotify.Watcher, limit time.Duration) bool {
+func (n Node) await(ctx context.Context, v *view, limit time.Duration) bool {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {
@@ -90,9 +94,9 @@ func (n Node) await(ctx context.Context, w *fsnotify.Watcher, limit time.Duratio
 			return false
 		case <-timer.C:
 			return true
-		case <-w.Errors: //nolint:errcheck // a lost queue: look
+		case <-v.lost(): //nolint:errcheck // a lost queue: look
 			return true
-		case e := <-w.Events:
+		case e := <-v.changes():
 			if !n.concerns(e) {
 				continue
 			}
@@ -112,17 +116,7 @@ func (n Node) concerns(e fsnotify.Event) bool {
 	return filepath.Dir(e.Name) != filepath.Clean(n.BinDir) || filepath.Base(e.Name) == PluginType
 }
 
-// watchAll watches every directory in which a write could matter, again and again: one that
-// was replaced or came later is not watched by itself. What is not there is not watched;
-// its parent is, where it will appear.
-func (n Node) watchAll(w *fsnotify.Watcher) {
-	for _, dir := range n.watched() {
-		if err := w.Add(dir); errors.Is(err, fs.ErrNotExist) {
-			_ = w.Add(filepath.Dir(dir)) // not there either: the resync finds it
-		}
-	}
-}
-
+// watched are the directories in which a write could matter.
 func (n Node) watched() []string {
 	dirs := slices.Concat([]string{n.ConfDir, filepath.Dir(filepath.Clean(n.ConfDir)), n.BinDir}, links(n.ConfDir), links(n.BinDir))
 	if n.Config != "" {

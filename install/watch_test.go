@@ -64,16 +64,8 @@ func watch(t *testing.T, n Node, cache string) (*Watched, *lockedLog) {
 	w := NewWatched(n, cache, slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
 	ctx, stop := context.WithCancel(context.Background())
 	var done sync.WaitGroup
-	done.Go(func() {
-		if err := n.Watch(ctx, w); err != nil {
-			t.Error(err)
-		}
-	})
-	done.Go(func() {
-		if err := w.WatchSlipped(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	done.Go(func() { n.Watch(ctx, w) })
+	done.Go(func() { w.WatchSlipped(ctx) })
 	t.Cleanup(func() { stop(); done.Wait() })
 	return w, log
 }

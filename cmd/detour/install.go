@@ -74,14 +74,8 @@ func keep(ctx context.Context, node install.Node, w *install.Watched, metrics pr
 		return err
 	}
 	defer closeServer() //nolint:errcheck // the process ends
-	go func() {
-		if err := w.WatchSlipped(ctx); err != nil {
-			stop(err)
-		}
-	}()
-	if err := node.Watch(ctx, w); err != nil {
-		return err
-	}
+	go w.WatchSlipped(ctx)
+	node.Watch(ctx, w)
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}
