@@ -23,7 +23,7 @@ func serve(listen string, ready func() error, metrics prometheus.Gatherer, ended
 	}
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--listen: %w (want an address that is free on this node; in the chart metrics.bind)", err)
 	}
 	server := &http.Server{Handler: routes(ready, metrics), ReadHeaderTimeout: time.Second}
 	go func() { ended(server.Serve(l)) }()
