@@ -22,7 +22,8 @@ func TestWithoutAnInotifyInstance(t *testing.T) {
 	var log lockedBuffer
 	c.Stdout, c.Stderr = &log, &log
 	n.must(c.Start())
-	for end := time.Now().Add(10 * time.Second); !(n.named() && strings.Contains(log.String(), "msg=installed")) && time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+	installed := func() bool { return n.named() && strings.Contains(log.String(), "msg=installed") }
+	for end := time.Now().Add(10 * time.Second); !installed() && time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 	}
 	n.must(c.Process.Signal(unix.SIGTERM))
 	if err := c.Wait(); err != nil || !n.named() || !strings.Contains(log.String(), "fs.inotify.max_user_instances") || !strings.Contains(log.String(), "stopped: the node stays in the mesh") {
