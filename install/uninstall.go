@@ -49,7 +49,7 @@ func (n Node) LeaveChain(ctx context.Context) (f Farewell, err error) {
 			return f, err
 		}
 		f.Steps, f.Left = plan.Steps, dir.elsewhere()
-		if err = errors.Join(Sweep(n.ConfDir), Apply(dir, plan)); !errors.Is(err, ErrMoved) {
+		if err = errors.Join(Sweep(n.ConfDir), Apply(dir, plan)); !errors.Is(err, ErrMoved) || ctx.Err() != nil {
 			return f, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -22,12 +23,17 @@ import (
 // within that.
 func within(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Second); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
+	await(t, time.Second, what, ok)
+}
+
+func await(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Errorf("%s: not within a second", what)
+	t.Errorf("%s: not within %s", what, limit)
 }
 
 // lockedLog is what an operator would read.
@@ -86,6 +92,31 @@ func inFile(path, words string) func() bool {
 		text, err := os.ReadFile(path)
 		return err == nil && strings.Contains(string(text), words)
 	}
+}
+
+// TestAFileThatNeverStandsStill has another process that writes the primary without a pause, so that each write of
+// ours finds it moved: that is said and paused for like any failure, not tried again for ever in silence.
+func TestAFileThatNeverStandsStill(t *testing.T) {
+	n := node(t, Spliced)
+	primary := filepath.Join(n.ConfDir, "10-flannel.conflist")
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	ctx, stop := context.WithCancel(context.Background())
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			beside := filepath.Join(n.ConfDir, "beside")
+			if err := errors.Join(os.WriteFile(beside, fmt.Appendf(nil, "%s%*s", flannel, i%1000, " "), 0o600), os.Rename(beside, primary)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	defer writer.Wait()
+	defer stop()
+	w, log := watch(t, n, t.TempDir())
+	await(t, time.Minute, "a failure", func() bool { // each try syncs a file to a disk that may be slow
+		return testutil.ToFloat64(w.runs.WithLabelValues("failed")) > 0 && log.has(ErrMoved.Error())
+	})
 }
 
 func TestWhatSomebodyUndoesIsPutRight(t *testing.T) {
