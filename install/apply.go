@@ -2,11 +2,13 @@ package install
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -155,6 +157,33 @@ func Sweep(dir string) error {
 	return err
 }
 
+// lock keeps others of us out of both directories. Two installers may share a BinDir, where a
+// runtime handler has a ConfDir of its own.
+func (n Node) lock() (release func() error, err error) {
+	conf, err := Lock(n.ConfDir)
+	if err != nil {
+		return nil, err
+	}
+	if a, b := stat(n.ConfDir), stat(n.BinDir); a != nil && b != nil && os.SameFile(a, b) {
+		return conf, nil
+	}
+	ctx, stop := context.WithTimeout(context.Background(), retry)
+	defer stop()
+	bin, err := lockPatiently(ctx, n.BinDir, 10*time.Millisecond) // a run takes milliseconds
+	if err != nil {
+		return nil, errors.Join(err, conf())
+	}
+	return func() error { return errors.Join(bin(), conf()) }, nil
+}
+
+func stat(path string) fs.FileInfo {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	return info
+}
+
 // Lock keeps others of us (a surge, a run by hand) out of a directory until it is
 // released. The lock is on the directory itself, so it leaves no file, and goes with
 // the process.
@@ -167,4 +196,13 @@ func Lock(dir string) (release func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("%s: lock: another detour install is at work here: %w", dir, err), f.Close())
 	}
 	return f.Close, nil
+}
+
+// lockPatiently asks again after each pause while another of ours is at work in the directory.
+func lockPatiently(ctx context.Context, dir string, pause time.Duration) (release func() error, err error) {
+	release, err = Lock(dir)
+	for errors.Is(err, unix.EWOULDBLOCK) && sleep(ctx, pause) {
+		release, err = Lock(dir)
+	}
+	return release, err
 }

@@ -152,12 +152,16 @@ func (w *Watched) Fighting(r Report, pause time.Duration) {
 	w.paused = true
 	w.fights.Inc()
 	w.inChain.Set(0)
-	w.drifted(driftEntry, true)
+	w.drifted(driftEntry, len(r.Plan.Steps) > 0)
+	w.drifted(driftBinary, r.Binary != BinaryCurrent)
 	w.Log.Error("another writer undoes every repair: left alone for a while", "pause", pause, "file", r.Plan.Joined, "primary", r.Plan.Primary, "wayOut", r.wayOut())
 }
 
 // wayOut says how to end a fight.
 func (r Report) wayOut() string {
+	if len(r.Plan.Steps) == 0 {
+		return "somebody else writes the binary, mostly another release of detour with the same bin dir: give both the same version, or each a bin dir of its own"
+	}
 	for _, s := range r.Plan.Steps {
 		if s.Was == nil && r.Plan.Mode == Owned {
 			return "a list of ours is removed or renamed, as Cilium's exclusive mode does: set cni.exclusive=false there, or mode drop-in here"

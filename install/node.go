@@ -87,7 +87,7 @@ func (n Node) Look() (Dir, Report, error) {
 	return dir, r, err
 }
 
-// Install does what Look says, under the directory's lock: the binary first and
+// Install does what Look says, under the directories' locks: the binary first and
 // the entry last, so that no runtime ever loads an entry without its binary.
 //
 // A newer plugin reads every older entry, not the other way round. So when the
@@ -99,7 +99,7 @@ func (n Node) Install() (r Report, err error) {
 			return r, err
 		}
 	}
-	release, err := Lock(n.ConfDir)
+	release, err := n.lock()
 	if err != nil {
 		return r, err
 	}

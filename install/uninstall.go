@@ -9,9 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
-	"golang.org/x/sys/unix"
 )
 
 // Farewell is what an uninstall did and what it left.
@@ -28,10 +25,7 @@ type Farewell struct {
 // the lock, until ctx ends. A list that nobody changed since gets its very bytes back; from
 // another only our entry goes.
 func (n Node) LeaveChain(ctx context.Context) (f Farewell, err error) {
-	release, err := Lock(n.ConfDir)
-	for errors.Is(err, unix.EWOULDBLOCK) && sleep(ctx, retry) {
-		release, err = Lock(n.ConfDir)
-	}
+	release, err := lockPatiently(ctx, n.ConfDir, retry)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
 	}
@@ -72,6 +66,11 @@ func (n Node) Uninstall(ctx context.Context, grace time.Duration, cache string) 
 		f.Left = append(f.Left, fmt.Sprintf("%s: %v", filepath.Join(n.BinDir, PluginType), err))
 		return f, nil
 	}
+	release, err := lockPatiently(ctx, n.BinDir, retry)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	if err := Sweep(n.BinDir); err != nil {
 		return f, err
 	}
@@ -89,13 +88,10 @@ func (n Node) awaitLast(ctx context.Context, grace time.Duration, cache string) 
 		}
 		return nil
 	}
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return err
-	}
-	defer w.Close()
+	var v view
+	defer v.close()
 	for {
-		_ = w.Add(cache) // not there: nobody was ever added
+		v.watch(cache) // not there: nobody was ever added
 		inUse, err := inUse(cache)
 		if err != nil {
 			return err
@@ -106,7 +102,7 @@ func (n Node) awaitLast(ctx context.Context, grace time.Duration, cache string) 
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("stays for the deletion of pods that were added with it (%d, first %s): %s may delete them with the list of that day", len(inUse), inUse[0], runtime)
-		case <-w.Events:
+		case <-v.changes():
 		case <-time.After(resync):
 		}
 	}

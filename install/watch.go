@@ -54,7 +54,7 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 			r.Plan.Warnings = append(r.Plan.Warnings, v.blind.Error())
 		}
 		o.Ran(r, err)
-		if err == nil && joined && len(r.Plan.Steps) > 0 {
+		if err == nil && joined && r.Changed() {
 			if pause := fight.Repair(time.Now()); pause > 0 {
 				o.Fighting(r, pause)
 				if !sleep(ctx, pause) {

@@ -274,6 +274,62 @@ func TestAFightIsLeftAlone(t *testing.T) {
 	}
 }
 
+// TestTwoReleasesShareABinDir has two installers, each with a conf dir of its own: of one version they do not meet, of
+// two they find out that they undo each other's work, and say so, instead of copying for ever.
+func TestTwoReleasesShareABinDir(t *testing.T) {
+	for name, tc := range map[string]struct {
+		other string // what the second's build has more
+		fight bool
+	}{
+		"one version":  {"", false},
+		"two versions": {"more", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, b := node(t, Spliced), node(t, Spliced)
+			b.BinDir = a.BinDir
+			text, err := os.ReadFile(a.Plugin)
+			must(t, err)
+			b.Plugin = filepath.Join(t.TempDir(), PluginType)
+			must(t, os.WriteFile(b.Plugin, append(text, tc.other...), 0o755))
+			write(t, a.ConfDir, "10-flannel.conflist", flannel)
+			write(t, b.ConfDir, "10-flannel.conflist", flannel)
+			wa, log := watch(t, a, t.TempDir())
+			within(t, "the first", func() bool { return wa.Ready() == nil })
+			wb, logB := watch(t, b, t.TempDir())
+			fights := func() float64 { return testutil.ToFloat64(wa.fights) + testutil.ToFloat64(wb.fights) }
+			if !tc.fight {
+				await(t, 10*time.Second, "both", func() bool { return wa.Ready() == nil && wb.Ready() == nil })
+				<-time.After(300 * time.Millisecond)
+				if fights() != 0 || wa.Ready() != nil || wb.Ready() != nil {
+					t.Errorf("%v fights; %v, %v", fights(), wa.Ready(), wb.Ready())
+				}
+				return
+			}
+			await(t, 20*time.Second, "a fight", func() bool { return fights() > 0 })
+			w := wa
+			if testutil.ToFloat64(wa.fights) == 0 {
+				w, log = wb, logB
+			}
+			if w.Ready() == nil || w.drifts() != driftBinary || !log.has("another writer", "the same version") {
+				t.Errorf("a fight over the binary is not named with its way out: ready: %v, drift %q", w.Ready(), w.drifts())
+			}
+			runs := func() float64 {
+				return testutil.ToFloat64(wa.runs.WithLabelValues("changed")) + testutil.ToFloat64(wb.runs.WithLabelValues("changed"))
+			}
+			<-time.After(300 * time.Millisecond) // who did not pause puts its own in the last time
+			was := runs()
+			<-time.After(time.Second)
+			if now := runs(); now != was {
+				t.Errorf("a fight goes on in a hot loop: %v repairs more in a second", now-was)
+			}
+			if left, _ := filepath.Glob(filepath.Join(a.BinDir, tempPattern)); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
 func TestAPodThatSlippedPastIsNamed(t *testing.T) {
 	n := node(t, Spliced)
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
