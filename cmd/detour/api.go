@@ -23,6 +23,20 @@ type api struct {
 	client      *http.Client
 }
 
+// An apiError is the API server's refusal, by its HTTP status.
+type apiError struct {
+	code int
+	text string
+}
+
+func (e apiError) Error() string { return e.text }
+
+// isGone reports whether the API server said that what it was asked for is not there, or not any more.
+func isGone(err error) bool {
+	e, ok := errors.AsType[apiError](err)
+	return ok && e.code == http.StatusNotFound
+}
+
 // serviceAccount is where the kubelet mounts a pod's token.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -80,7 +94,7 @@ func (a api) do(ctx context.Context, method, path, contentType string, body, ans
 			Message string `json:"message"`
 		}
 		_ = json.Unmarshal(text, &status) // else the code alone
-		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, status.Message)
+		return apiError{response.StatusCode, fmt.Sprintf("%s %s: %s: %s", method, path, response.Status, status.Message)}
 	}
 	return json.Unmarshal(text, answer)
 }

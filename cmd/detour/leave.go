@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,7 +40,7 @@ func leaveCommand() *cobra.Command {
 Each pod then takes detour out of its node ("detour uninstall --stay"). Nodes whose kubelet does
 not act are not waited for. They and those that are not reached by the deadline are named, and keep
 a working entry and binary. The exit code is 0 all the same: a cluster with a broken node must be
-able to go on.`,
+able to go on. So it is if a DaemonSet is gone already.`,
 		Example: "  detour leave-cluster --namespace detour-system detour",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, names []string) error {
@@ -48,26 +50,41 @@ able to go on.`,
 			}
 			ctx, stop := context.WithTimeout(c.Context(), deadline)
 			defer stop()
-			for _, name := range names {
-				if err := turn(ctx, a, namespace, name); err != nil {
-					return err
-				}
-			}
-			for _, name := range names {
-				if err := waitLeft(ctx, c.OutOrStdout(), a, namespace, name); err != nil {
-					return err
-				}
-			}
-			return nil
+			return leaveAll(ctx, c.OutOrStdout(), a, namespace, names)
 		},
 	}
 	c.Flags().StringVar(&namespace, "namespace", "detour-system", "the DaemonSets'")
-	c.Flags().DurationVar(&deadline, "deadline", 5*time.Minute, "how long to wait for the nodes")
+	c.Flags().DurationVar(&deadline, "deadline", 4*time.Minute, "how long to wait for the nodes")
 	return c
 }
 
 func daemonSetPath(namespace, name string) string {
 	return "/apis/apps/v1/namespaces/" + namespace + "/daemonsets/" + name
+}
+
+// leaveAll turns every DaemonSet first, then waits for all of them at once: one that cannot end must not take the
+// others' time.
+func leaveAll(ctx context.Context, out io.Writer, a api, namespace string, names []string) error {
+	var turned []string
+	for _, name := range names {
+		err := turn(ctx, a, namespace, name)
+		switch {
+		case isGone(err):
+			fmt.Fprintf(out, "%s: gone already. What it left on the nodes goes on working; \"detour uninstall\" there takes it out.\n", name)
+		case err != nil:
+			return err
+		default:
+			turned = append(turned, name)
+		}
+	}
+	said, errs := make([]string, len(turned)), make([]error, len(turned))
+	var all sync.WaitGroup
+	for i, name := range turned {
+		all.Go(func() { said[i], errs[i] = waitLeft(ctx, a, namespace, name) })
+	}
+	all.Wait()
+	fmt.Fprint(out, strings.Join(said, ""))
+	return errors.Join(errs...)
 }
 
 // turn makes the DaemonSet's pods uninstall, all nodes at once.
@@ -165,8 +182,8 @@ func podsOf(ctx context.Context, a api, namespace, name string) (all []nodePod, 
 }
 
 // waitLeft waits until every pod of the DaemonSet is an uninstaller and ready, but for those of nodes whose
-// kubelet is dead. Whom it did not reach it names.
-func waitLeft(ctx context.Context, out io.Writer, a api, namespace, name string) error {
+// kubelet is dead. What it gives is a line to say, which names whom it did not reach.
+func waitLeft(ctx context.Context, a api, namespace, name string) (string, error) {
 	var (
 		s    daemonSet
 		pods []nodePod
@@ -174,9 +191,11 @@ func waitLeft(ctx context.Context, out io.Writer, a api, namespace, name string)
 	)
 	for {
 		err := a.do(ctx, "GET", daemonSetPath(namespace, name), "", nil, &s)
+		if isGone(err) {
+			return name + ": was deleted meanwhile\n", nil
+		}
 		if err == nil && s.Status.Observed >= s.Metadata.Generation && s.Status.Updated == s.Status.Desired && s.Status.Ready == s.Status.Desired {
-			fmt.Fprintf(out, "%s: left all %d nodes\n", name, s.Status.Desired)
-			return nil
+			return fmt.Sprintf("%s: left all %d nodes\n", name, s.Status.Desired), nil
 		}
 		if err == nil {
 			var now []nodePod
@@ -189,7 +208,7 @@ func waitLeft(ctx context.Context, out io.Writer, a api, namespace, name string)
 		}
 		waiting, dead := unreached(pods, time.Now())
 		if over := ctx.Err() != nil; over || len(pods) > 0 && len(waiting) == 0 && len(dead) > 0 {
-			return sayUnreached(out, name, s.Status.Desired, append(dead, waiting...), last)
+			return sayUnreached(name, s.Status.Desired, append(dead, waiting...), last)
 		}
 		select {
 		case <-ctx.Done():
@@ -199,11 +218,13 @@ func waitLeft(ctx context.Context, out io.Writer, a api, namespace, name string)
 }
 
 // sayUnreached names the nodes; the error is why nothing could be asked.
-func sayUnreached(out io.Writer, name string, of int, nodes []string, err error) error {
-	if len(nodes) == 0 {
-		return err
+func sayUnreached(name string, of int, nodes []string, err error) (string, error) {
+	switch {
+	case len(nodes) > 0:
+		return fmt.Sprintf("%s: %d of %d nodes were not reached: %s. They keep a working entry and binary; \"detour uninstall\" there takes them out.\n",
+			name, len(nodes), of, strings.Join(nodes, ", ")), nil
+	case err != nil:
+		return "", err
 	}
-	fmt.Fprintf(out, "%s: %d of %d nodes were not reached: %s. They keep a working entry and binary; \"detour uninstall\" there takes them out.\n",
-		name, len(nodes), of, strings.Join(nodes, ", "))
-	return nil
+	return name + ": its controller did not act by the deadline, and which nodes have a pod of it is not known. They keep a working entry and binary.\n", nil
 }
