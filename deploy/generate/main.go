@@ -6,7 +6,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -65,7 +64,9 @@ func templates(deploy string, values object) (map[string]string, error) {
 		return nil, err
 	}
 	options := chartutil.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: true}
-	all, err := chartutil.ToRenderValues(c, values, options, chartutil.DefaultCapabilities)
+	cluster := chartutil.DefaultCapabilities.Copy()
+	cluster.KubeVersion = chartutil.KubeVersion{Version: "v1.37.0", Major: "1", Minor: "37"}
+	all, err := chartutil.ToRenderValues(c, values, options, cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -165,16 +166,11 @@ func generate(deploy string) (map[string][]byte, error) {
 		return nil, err
 	}
 	for _, path := range platforms {
-		name := strings.TrimSuffix(filepath.Base(path), ".yaml")
-		text, err := overlay(deploy, path, base)
+		made, err := overlay(deploy, path, base)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		if name == "openshift" {
-			files["kustomize/openshift/scc.yaml"] = []byte(scc)
-			text = bytes.Replace(text, []byte("- ../../manifests\n"), []byte("- ../../manifests\n- scc.yaml\n"), 1)
-		}
-		files["kustomize/"+name+"/kustomization.yaml"] = text
+		maps.Copy(files, made)
 	}
 	return files, nil
 }
@@ -222,8 +218,11 @@ type patch struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// overlay is the kustomization that makes the platform's objects of the default ones.
-func overlay(deploy, path string, base []object) ([]byte, error) {
+// overlay is the kustomization that makes the platform's objects of the default ones: patches of those, and
+// a file for each that is there besides.
+func overlay(deploy, path string, base []object) (map[string][]byte, error) {
+	dir := "kustomize/" + strings.TrimSuffix(filepath.Base(path), ".yaml") + "/"
+	files := map[string][]byte{}
 	text, values, err := platform(path)
 	if err != nil {
 		return nil, err
@@ -232,12 +231,26 @@ func overlay(deploy, path string, base []object) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(objects) != len(base) {
-		return nil, fmt.Errorf("%d objects (want the %d of the default)", len(objects), len(base))
+	resources := []string{"../../manifests"}
+	if dir == "kustomize/openshift/" {
+		files[dir+"scc.yaml"] = []byte(scc)
+		resources = append(resources, "scc.yaml")
 	}
-	k := object{"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": []string{"../../manifests"}}
 	var patches []object
-	for i, o := range objects {
+	same := 0
+	for _, o := range objects {
+		i := slices.IndexFunc(base, func(b object) bool { return identity(b) == identity(o) })
+		if i < 0 {
+			text, err := yaml.Marshal(o)
+			if err != nil {
+				return nil, err
+			}
+			name := strings.ToLower(o["kind"].(string)) + ".yaml"
+			files[dir+name] = append([]byte(head), text...)
+			resources = append(resources, name)
+			continue
+		}
+		same++
 		ops := diff("", base[i], o)
 		if len(ops) == 0 {
 			continue
@@ -249,12 +262,31 @@ func overlay(deploy, path string, base []object) ([]byte, error) {
 		target := object{"kind": o["kind"], "name": o["metadata"].(object)["name"]}
 		patches = append(patches, object{"target": target, "patch": string(text)})
 	}
+	if same != len(base) {
+		return nil, fmt.Errorf("%d of the %d default objects (want all: an overlay takes none away)", same, len(base))
+	}
+	k := object{"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": resources}
 	if len(patches) > 0 {
 		k["patches"] = patches
 	}
 	out, err := yaml.Marshal(k)
-	comment, _, _ := strings.Cut(string(text), "poolDefaults")
-	return append([]byte(head+comment), out...), err
+	files[dir+"kustomization.yaml"] = append([]byte(head+comments(text)), out...)
+	return files, err
+}
+
+// identity is what tells objects of one namespace apart.
+func identity(o object) string {
+	return fmt.Sprint(o["kind"], "/", o["metadata"].(object)["name"])
+}
+
+// comments are the lines of a platform's values that say why.
+func comments(values []byte) (lines string) {
+	for line := range strings.Lines(string(values)) {
+		if strings.HasPrefix(line, "#") {
+			lines += line
+		}
+	}
+	return lines
 }
 
 // pointer is one step of RFC 6901.

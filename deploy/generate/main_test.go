@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -302,6 +303,17 @@ func TestTheSchemaRefusesByName(t *testing.T) {
 		{object{"poolDefaults": object{"mode": "sometimes"}}, "mode"},
 		{object{"poolDefaults": object{"confDir": "relative"}}, "confDir"},
 		{object{"image": object{"digest": "latest"}}, "digest"},
+		{object{"poolDefaults": object{"confDir": "/"}}, "confDir"},
+		{object{"poolDefaults": object{"binDir": "/opt"}}, "binDir"},
+		{object{"poolDefaults": object{"criSocket": "/run/containerd.sock"}}, "criSocket"},
+		{object{"poolDefaults": object{"affinity": object{"nodeAffinity": object{"matchExpressions": []any{}}}}}, "matchExpressions"},
+		{object{"metrics": object{"bind": "0.0.0.0:0"}}, "bind"},
+		{object{"metrics": object{"bind": "0.0.0.0:99999"}}, "bind"},
+		{object{"metrics": object{"bind": "::1:9464"}}, "bind"},
+		{object{"podAnnotations": object{"prometheus.io/scrape": true}}, "scrape"},
+		{object{"podLabels": object{"tier": 1}}, "tier"},
+		{object{"pools": []any{object{"name": "a"}, object{"name": "a", "mode": "splice"}}}, "two have one name (a, a)"},
+		{object{"pools": []any{object{"name": "untaint"}}}, "untaint"},
 	} {
 		if _, err := render(deploy, tc.values); err == nil || !strings.Contains(err.Error(), tc.words) {
 			t.Errorf("%v: %v, want an error with %q", tc.values, err, tc.words)
@@ -342,6 +354,52 @@ func TestOverlaysGiveWhatThePlatformWants(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestThePriorityHasItsQuota: where the class is not for every namespace, the quota names the very class that the pods have.
+func TestThePriorityHasItsQuota(t *testing.T) {
+	for _, enabled := range []bool{false, true} {
+		objects, err := render(deploy, object{"priorityQuota": enabled, "priorityClassName": "mine"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(objects, func(o object) bool { return o["kind"] == "ResourceQuota" })
+		if (i >= 0) != enabled {
+			t.Errorf("priorityQuota %t: quota %t", enabled, i >= 0)
+		}
+		if i >= 0 && !strings.Contains(fmt.Sprint(objects[i]), "scopeName:PriorityClass values:[mine]") {
+			t.Errorf("%v", objects[i])
+		}
+	}
+}
+
+// TestTheTaintNeedsItsAPI: without its policy the component's right would be every node and taint.
+func TestTheTaintNeedsItsAPI(t *testing.T) {
+	for version, want := range map[string]string{"v1.31.9": "want 1.32 or later", "v1.32.0": ""} {
+		if err := renderFor(t, version, object{"startupTaint": object{"enabled": true}}); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", version, err, want)
+		}
+	}
+}
+
+func renderFor(t *testing.T, version string, values object) error {
+	t.Helper()
+	c, err := loader.Load(filepath.Join(deploy, "chart", "detour"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := chartutil.ParseKubeVersion(version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	capabilities := chartutil.DefaultCapabilities.Copy()
+	capabilities.KubeVersion = *parsed
+	all, err := chartutil.ToRenderValues(c, values, chartutil.ReleaseOptions{Name: release, Namespace: namespace, IsInstall: true}, capabilities)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = engine.Render(c, all)
+	return err
 }
 
 // TestThePolicyNeedsItsAPI: what the cluster does not have is said, not applied and refused.

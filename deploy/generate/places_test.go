@@ -8,10 +8,19 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// affinity is a pool's own, with two alternatives.
+var affinity = object{
+	"nodeAffinity": object{"requiredDuringSchedulingIgnoredDuringExecution": object{"nodeSelectorTerms": []any{
+		object{"matchExpressions": []any{object{"key": "mine", "operator": "Exists"}}},
+		object{"matchFields": []any{object{"key": "metadata.name", "operator": "In", "values": []any{"mine-too"}}}},
+	}}},
+	"podAntiAffinity": object{"preferredDuringSchedulingIgnoredDuringExecution": []any{}},
+}
+
 // workloads are everything in the chart that makes pods, hooks included.
 func workloads(t *testing.T) (all []object) {
 	t.Helper()
-	texts, err := templates(deploy, object{"startupTaint": object{"enabled": true}, "poolDefaults": object{"affinity": object{"nodeAffinity": object{"matchExpressions": []any{object{"key": "mine", "operator": "Exists"}}}}}})
+	texts, err := templates(deploy, object{"startupTaint": object{"enabled": true}, "poolDefaults": object{"affinity": affinity}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,8 +58,20 @@ func TestNothingGoesToVirtualNodes(t *testing.T) {
 				t.Errorf("%s %v: no %s in its affinity:\n%s", o["kind"], o["metadata"].(object)["name"], want, text)
 			}
 		}
-		if node := o["metadata"].(object)["name"] == release; node != strings.Contains(string(text), "mine") {
-			t.Errorf("%v: a pool's own affinity: %v", o["metadata"].(object)["name"], !node)
+		terms := podSpec(o)["affinity"].(object)["nodeAffinity"].(object)["requiredDuringSchedulingIgnoredDuringExecution"].(object)["nodeSelectorTerms"].([]any)
+		for i, term := range terms { // alternatives: each must keep off by itself
+			if n := len(term.(object)["matchExpressions"].([]any)); n < 3 {
+				t.Errorf("%v: term %d has %d expressions, want at least 3:\n%s", o["metadata"].(object)["name"], i, n, text)
+			}
+		}
+		if node := o["metadata"].(object)["name"] == release; node {
+			for _, want := range []string{"key: mine", "mine-too", "podAntiAffinity"} {
+				if !strings.Contains(string(text), want) {
+					t.Errorf("a pool's own affinity is lost, %s:\n%s", want, text)
+				}
+			}
+		} else if strings.Contains(string(text), "mine") || len(terms) != 1 {
+			t.Errorf("%v has a pool's affinity:\n%s", o["metadata"].(object)["name"], text)
 		}
 	}
 }

@@ -41,14 +41,23 @@ capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
-{{/* Linux nodes that are there: behind virtual ones is no directory to write and no plugin to call. Takes more expressions. */}}
-{{- define "detour.realNodes" -}}
-nodeAffinity:
-  requiredDuringSchedulingIgnoredDuringExecution:
-    nodeSelectorTerms:
-      - matchExpressions:
-          - {key: kubernetes.io/os, operator: In, values: [linux]}
-          - {key: type, operator: NotIn, values: [virtual-kubelet]}
-          - {key: eks.amazonaws.com/compute-type, operator: NotIn, values: [fargate]}
-          {{- with . }}{{ toYaml . | nindent 10 }}{{ end }}
+{{/* Linux nodes that are there: behind virtual ones is no directory to write and no plugin to call. */}}
+{{- define "detour.realNode" -}}
+- {key: kubernetes.io/os, operator: In, values: [linux]}
+- {key: type, operator: NotIn, values: [virtual-kubelet]}
+- {key: eks.amazonaws.com/compute-type, operator: NotIn, values: [fargate]}
+{{- end -}}
+
+{{/* An affinity, each of whose node terms is kept to such nodes: terms are alternatives, what is in one must all hold. */}}
+{{- define "detour.affinity" -}}
+{{- $affinity := deepCopy (. | default dict) -}}
+{{- $node := $affinity.nodeAffinity | default dict -}}
+{{- $required := $node.requiredDuringSchedulingIgnoredDuringExecution | default dict -}}
+{{- $terms := list -}}
+{{- range $required.nodeSelectorTerms | default (list dict) -}}
+{{- $terms = append $terms (merge (dict "matchExpressions" (concat (include "detour.realNode" $ | fromYamlArray) (.matchExpressions | default list))) .) -}}
+{{- end -}}
+{{- $required = merge (dict "nodeSelectorTerms" $terms) $required -}}
+{{- $node = merge (dict "requiredDuringSchedulingIgnoredDuringExecution" $required) $node -}}
+{{- toYaml (merge (dict "nodeAffinity" $node) $affinity) -}}
 {{- end -}}
