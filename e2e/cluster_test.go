@@ -72,7 +72,7 @@ func namespace(t *testing.T, name, level string) {
 func install(t *testing.T, values ...string) {
 	t.Helper()
 	namespace(t, system, "privileged")
-	args := []string{"upgrade", "--install", "detour", "../deploy/chart/detour", "--namespace", system, "--set", "image.tag=e2e", "--set", "image.pullPolicy=Never"}
+	args := []string{"upgrade", "--install", "detour", "../deploy/chart/detour", "--namespace", system, "--set", "image.tag=e2e", "--set", "image.pullPolicy=Never", "--set", "priorityQuota=true"}
 	for _, v := range append(values, "poolDefaults.runtime=containerd://"+knode.Flavour.Version) {
 		args = append(args, "--set", v)
 	}

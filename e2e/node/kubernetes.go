@@ -54,6 +54,19 @@ func Start(ctx context.Context, parts string, f Flavour, archives ...string) (*N
 	return n, n.startKubelet(ctx, parts)
 }
 
+// admission lets a namespace have system-node-critical pods only by a quota that names the class, as GKE does.
+const admission = `apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: ResourceQuota
+  configuration:
+    apiVersion: apiserver.config.k8s.io/v1
+    kind: ResourceQuotaConfiguration
+    limitedResources:
+    - resource: pods
+      matchScopes: [{scopeName: PriorityClass, operator: In, values: [system-node-critical]}]
+`
+
 func (n *Node) startControlPlane(ctx context.Context, parts string) error {
 	bin := func(name string) string { return filepath.Join(parts, "bin", name) }
 	if err := writeKeys(); err != nil {
@@ -63,11 +76,14 @@ func (n *Node) startControlPlane(ctx context.Context, parts string) error {
 		"--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379", "--listen-peer-urls", "http://127.0.0.1:2380"); err != nil {
 		return err
 	}
-	var err error
+	err := os.WriteFile(state+"/admission", []byte(admission), 0o600)
+	if err != nil {
+		return err
+	}
 	n.APIServer, err = start("kube-apiserver", bin("kube-apiserver"), nil,
 		"--etcd-servers", "http://127.0.0.1:2379", "--cert-dir", state+"/certs", "--bind-address", Address, "--advertise-address", Address,
 		"--secure-port", "6443", "--token-auth-file", state+"/tokens", "--authorization-mode", "Node,RBAC",
-		"--enable-admission-plugins", "NodeRestriction", "--service-cluster-ip-range", "10.96.0.0/16",
+		"--enable-admission-plugins", "NodeRestriction", "--admission-control-config-file", state+"/admission", "--service-cluster-ip-range", "10.96.0.0/16",
 		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", state+"/sa.pub",
 		"--service-account-signing-key-file", state+"/sa.key", "--kubelet-preferred-address-types", "InternalIP", "--allow-privileged")
 	if err != nil {
