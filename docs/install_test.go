@@ -49,3 +49,28 @@ func TestOperatorsPagesNameWhatTheCodeHas(t *testing.T) {
 		}
 	}
 }
+
+// TestPagesNameTheImageThatIsBuilt: a tag that make image does not make ends in ErrImagePull, of app pods too.
+func TestPagesNameTheImageThatIsBuilt(t *testing.T) {
+	version := regexp.MustCompile(`(?m)^appVersion: "(.+)"$`).FindStringSubmatch(read(t, "../deploy/chart/detour/Chart.yaml"))[1]
+	tag := regexp.MustCompile(`detour-cni/detour:([^\s;` + "`" + `"]+)`)
+	var pages []string
+	for _, pattern := range []string{"*.md", "../README.md", "../deploy/examples/*.yaml", "../deploy/examples/*/*.yaml"} {
+		some, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, some...)
+	}
+	count := 0
+	for _, page := range pages {
+		for _, m := range tag.FindAllStringSubmatch(read(t, page), -1) {
+			if count++; m[1] != version {
+				t.Errorf("%s: %s (want the tag %s, which make image gives)", page, m[0], version)
+			}
+		}
+	}
+	if count < 20 {
+		t.Errorf("%d images only", count)
+	}
+}

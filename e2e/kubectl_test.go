@@ -95,6 +95,12 @@ func TestKubectlDetour(t *testing.T) {
 	if code != 3 || !strings.Contains(errs, "violates PodSecurity") || !strings.Contains(errs, "want --debug-namespace NAMESPACE where Pod Security is privileged") {
 		t.Errorf("where Pod Security forbids it: exit code %d, %q", code, errs)
 	}
+	// In another namespace there is no ConfigMap of detour's: the options are those of the entry in the chain.
+	namespace(t, "looks", "privileged")
+	out, errs, code = kubectlDetour(t, node.Kubeconfig, "inspect", "far", "-n", "shop", "--debug-namespace", "looks")
+	if code != 0 || !strings.Contains(out, "nothing wrong found") {
+		t.Errorf("from another namespace: exit code %d, %q\n%s", code, errs, out)
+	}
 	noDebugPods(t)
 }
 

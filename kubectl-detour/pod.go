@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"path"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -52,7 +53,11 @@ func debugPod(a arguments, at place) (*corev1.Pod, error) {
 		}
 		for _, m := range theirs.VolumeMounts {
 			v := volume(of, m.Name)
-			if v == nil || underRun(m.MountPath) || v.HostPath == nil && pod.Namespace != of.Namespace {
+			if v == nil || underRun(m.MountPath) {
+				continue
+			}
+			if v.HostPath == nil && pod.Namespace != of.Namespace { // a ConfigMap is only where it is
+				c.Env = slices.DeleteFunc(slices.Clone(c.Env), func(e corev1.EnvVar) bool { return strings.HasPrefix(e.Value, m.MountPath+"/") })
 				continue
 			}
 			m.ReadOnly = true

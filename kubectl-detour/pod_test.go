@@ -15,7 +15,7 @@ func installer() *corev1.Pod {
 		ImagePullSecrets: []corev1.LocalObjectReference{{Name: "pull"}},
 		Volumes: []corev1.Volume{host("conf", "/x/net.d"), host("bin", "/x/bin"), host("cri", "/run/containerd"),
 			{Name: "config", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "detour"}}}}},
-		Containers: []corev1.Container{{Image: "r.example/detour:v1", ImagePullPolicy: corev1.PullNever, Env: []corev1.EnvVar{{Name: "DETOUR_CONF_DIR", Value: "/x/net.d"}},
+		Containers: []corev1.Container{{Image: "r.example/detour:v1", ImagePullPolicy: corev1.PullNever, Env: []corev1.EnvVar{{Name: "DETOUR_CONF_DIR", Value: "/x/net.d"}, {Name: "DETOUR_CONFIG", Value: "/etc/detour/detour.json"}},
 			VolumeMounts: []corev1.VolumeMount{{Name: "conf", MountPath: "/x/net.d"}, {Name: "bin", MountPath: "/x/bin"}, {Name: "cri", MountPath: "/run/containerd"}, {Name: "config", MountPath: "/etc/detour"}}}},
 	}}
 }
@@ -27,7 +27,7 @@ func TestThePodIsLikeTheInstallers(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := pod.Spec.Containers[0]
-	if pod.Namespace != "detour-system" || pod.Spec.NodeName != "n1" || c.Image != "r.example/detour:v1" || c.ImagePullPolicy != corev1.PullNever || len(c.Env) != 1 || len(pod.Spec.ImagePullSecrets) != 1 {
+	if pod.Namespace != "detour-system" || pod.Spec.NodeName != "n1" || c.Image != "r.example/detour:v1" || c.ImagePullPolicy != corev1.PullNever || len(c.Env) != 2 || len(pod.Spec.ImagePullSecrets) != 1 {
 		t.Errorf("%+v", pod)
 	}
 	if !*c.SecurityContext.Privileged || !pod.Spec.HostPID || !pod.Spec.HostNetwork || *pod.Spec.AutomountServiceAccountToken || *pod.Spec.ActiveDeadlineSeconds != deadline {
@@ -43,8 +43,8 @@ func TestThePodIsLikeTheInstallers(t *testing.T) {
 	if got := strings.Join(mounts, " "); got != "/x/net.d /x/bin /etc/detour /run /var/run /lib" {
 		t.Errorf("mounts %s", got)
 	}
-	// In another namespace the ConfigMap is not.
-	if pod, err = debugPod(arguments{command: "inspect", debugNamespace: "other", image: "mine"}, place{node: "n1", installer: installer()}); err != nil || volume(pod, "config") != nil || pod.Spec.Containers[0].Image != "mine" {
+	// In another namespace the ConfigMap is not, so nothing may lead there.
+	if pod, err = debugPod(arguments{command: "inspect", debugNamespace: "other", image: "mine"}, place{node: "n1", installer: installer()}); err != nil || volume(pod, "config") != nil || len(pod.Spec.Containers[0].Env) != 1 || pod.Spec.Containers[0].Image != "mine" {
 		t.Errorf("%v, %+v", err, pod)
 	}
 	if _, err := debugPod(arguments{command: "inspect", image: "mine"}, place{node: "n1"}); !errors.Is(err, errNoImage) {

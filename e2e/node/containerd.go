@@ -96,6 +96,20 @@ func ctr(f Flavour, args ...string) *exec.Cmd {
 	return exec.Command(filepath.Join(f.bin, "ctr"), append([]string{"--address", Socket, "--namespace", "k8s.io"}, args...)...)
 }
 
+// Mount puts what an image holds at a directory, until the function that it gives is called.
+func (n *Node) Mount(image, dir string) (unmount func() error, err error) {
+	if out, err := ctr(n.Flavour, "images", "mount", image, dir).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("mount %s: %w: %s", image, err, out)
+	}
+	return func() error {
+		out, err := ctr(n.Flavour, "images", "unmount", "--rm", dir).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("unmount %s: %w: %s", dir, err, out)
+		}
+		return nil
+	}, nil
+}
+
 // Import gives the runtime an image from a docker archive.
 func (n *Node) Import(archive string) error {
 	out, err := ctr(n.Flavour, "images", "import", archive).CombinedOutput()
