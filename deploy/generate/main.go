@@ -57,15 +57,24 @@ func write(deploy string, files map[string][]byte) error {
 // An object is a Kubernetes object as YAML has it.
 type object = map[string]any
 
-// templates renders every file of the chart, by its name.
+// templates renders every file of the chart, by its name, for a cluster that has all that it could use.
 func templates(deploy string, values object) (map[string]string, error) {
+	return templatesFor(deploy, "v1.37.0", values)
+}
+
+// templatesFor renders them for a version of Kubernetes.
+func templatesFor(deploy, version string, values object) (map[string]string, error) {
 	c, err := loader.Load(filepath.Join(deploy, "chart", "detour"))
 	if err != nil {
 		return nil, err
 	}
 	options := chartutil.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: true}
 	cluster := chartutil.DefaultCapabilities.Copy()
-	cluster.KubeVersion = chartutil.KubeVersion{Version: "v1.37.0", Major: "1", Minor: "37"}
+	parsed, err := chartutil.ParseKubeVersion(version)
+	if err != nil {
+		return nil, err
+	}
+	cluster.KubeVersion = *parsed
 	all, err := chartutil.ToRenderValues(c, values, options, cluster)
 	if err != nil {
 		return nil, err

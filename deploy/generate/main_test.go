@@ -8,9 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"helm.sh/helm/v3/pkg/chart/loader"
-	"helm.sh/helm/v3/pkg/chartutil"
-	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/lint"
 	"helm.sh/helm/v3/pkg/lint/support"
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -376,59 +373,8 @@ func TestThePriorityHasItsQuota(t *testing.T) {
 // TestTheTaintNeedsItsAPI: without its policy the component's right would be every node and taint.
 func TestTheTaintNeedsItsAPI(t *testing.T) {
 	for version, want := range map[string]string{"v1.31.9": "want 1.32 or later", "v1.32.0": ""} {
-		if err := renderFor(t, version, object{"startupTaint": object{"enabled": true}}); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		if _, err := templatesFor(deploy, version, object{"startupTaint": object{"enabled": true}}); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", version, err, want)
-		}
-	}
-}
-
-func renderFor(t *testing.T, version string, values object) error {
-	t.Helper()
-	c, err := loader.Load(filepath.Join(deploy, "chart", "detour"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := chartutil.ParseKubeVersion(version)
-	if err != nil {
-		t.Fatal(err)
-	}
-	capabilities := chartutil.DefaultCapabilities.Copy()
-	capabilities.KubeVersion = *parsed
-	all, err := chartutil.ToRenderValues(c, values, chartutil.ReleaseOptions{Name: release, Namespace: namespace, IsInstall: true}, capabilities)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = engine.Render(c, all)
-	return err
-}
-
-// TestThePolicyNeedsItsAPI: what the cluster does not have is said, not applied and refused.
-func TestThePolicyNeedsItsAPI(t *testing.T) {
-	c, err := loader.Load(filepath.Join(deploy, "chart", "detour"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for version, want := range map[string]string{"v1.35.9": "Kubernetes v1.35.9 has no MutatingAdmissionPolicy in admissionregistration.k8s.io/v1 (want 1.36 or later)", "v1.36.0": "", "v1.37.2": ""} {
-		capabilities := chartutil.DefaultCapabilities.Copy()
-		parsed, err := chartutil.ParseKubeVersion(version)
-		if err != nil {
-			t.Fatal(err)
-		}
-		capabilities.KubeVersion = *parsed
-		for _, user := range []any{65532, nil} {
-			values := object{"validate": object{"admissionPolicy": object{"enabled": true, "runAsUser": user}}}
-			all, err := chartutil.ToRenderValues(c, values, chartutil.ReleaseOptions{Name: release, Namespace: namespace, IsInstall: true}, capabilities)
-			if err != nil {
-				t.Fatal(err)
-			}
-			texts, err := engine.Render(c, all)
-			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %v, want %q", version, err, want)
-			}
-			policy := texts["detour/templates/validate-policy.yaml"]
-			if want == "" && strings.Contains(policy, "runAsUser: 65532") != (user != nil) {
-				t.Errorf("%s: runAsUser %v:\n%s", version, user, policy)
-			}
 		}
 	}
 }
