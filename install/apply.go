@@ -161,6 +161,9 @@ func Sweep(dir string) error {
 // runtime handler has a ConfDir of its own.
 func (n Node) lock() (release func() error, err error) {
 	conf, err := Lock(n.ConfDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		conf, err = func() error { return nil }, nil // an uninstall may find none; an install has made it
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +172,7 @@ func (n Node) lock() (release func() error, err error) {
 	}
 	ctx, stop := context.WithTimeout(context.Background(), retry)
 	defer stop()
-	bin, err := lockPatiently(ctx, n.BinDir, 10*time.Millisecond) // a run takes milliseconds
+	bin, err := patiently(ctx, 10*time.Millisecond, func() (func() error, error) { return Lock(n.BinDir) }) // a run takes milliseconds
 	if err != nil {
 		return nil, errors.Join(err, conf())
 	}
@@ -198,11 +201,11 @@ func Lock(dir string) (release func() error, err error) {
 	return f.Close, nil
 }
 
-// lockPatiently asks again after each pause while another of ours is at work in the directory.
-func lockPatiently(ctx context.Context, dir string, pause time.Duration) (release func() error, err error) {
-	release, err = Lock(dir)
+// patiently asks for a lock again after each pause while another of ours has it.
+func patiently(ctx context.Context, pause time.Duration, lock func() (func() error, error)) (release func() error, err error) {
+	release, err = lock()
 	for errors.Is(err, unix.EWOULDBLOCK) && sleep(ctx, pause) {
-		release, err = Lock(dir)
+		release, err = lock()
 	}
 	return release, err
 }

@@ -104,6 +104,11 @@ func Look(path string) (Dir, error) {
 	return d, nil
 }
 
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
 func readFile(path string) File {
 	f := File{Path: path}
 	if f.Text, f.Err = readConf(path); f.Err != nil {

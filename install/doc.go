@@ -24,6 +24,7 @@
 //     and after a change that it cannot see the directory gets poked (Poke).
 //   - What Splice adds, Unsplice takes away to the byte. So the file as it was is
 //     not kept anywhere: there is no state to lose.
-//   - The binary goes in before the entry, and out after it. An entry without a
-//     binary breaks ADD and DEL, and pods hang in Terminating.
+//   - The binary goes in before the entry, and out after it and only while nothing in
+//     the conf dir names it. An entry without a binary breaks ADD and DEL, and pods hang
+//     in Terminating.
 package install
