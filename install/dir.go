@@ -104,9 +104,31 @@ func Look(path string) (Dir, error) {
 	return d, nil
 }
 
+// beyond are the directories, other than the conf dir itself, in which its files are: a
+// network's drop-ins, and what a link leads to.
+func beyond(confDir string) (dirs []string) {
+	entries, _ := os.ReadDir(confDir) // an error is Look's to report
+	for _, e := range entries {
+		at, err := filepath.EvalSymlinks(filepath.Join(confDir, e.Name()))
+		switch {
+		case err != nil: // it leads nowhere
+		case isDir(at):
+			dirs = append(dirs, at)
+		case e.Type()&fs.ModeSymlink != 0:
+			dirs = append(dirs, filepath.Dir(at))
+		}
+	}
+	return dirs
+}
+
 func isDir(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
+}
+
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
 func readFile(path string) File {

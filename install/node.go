@@ -105,7 +105,7 @@ func (n Node) Install() (r Report, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if err := errors.Join(Sweep(n.ConfDir), Sweep(n.BinDir)); err != nil {
+	if err := Sweep(append(beyond(n.ConfDir), n.ConfDir, n.BinDir)...); err != nil {
 		return r, err
 	}
 	dir, r, err := n.Look()

@@ -39,10 +39,3 @@ func TestADowngradePutsTheEntryFirst(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 }
-
-func bytesOf(t *testing.T, path string) []byte {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	must(t, err)
-	return text
-}

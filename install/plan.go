@@ -37,8 +37,8 @@ type Plan struct {
 type Step struct {
 	Path      string
 	Was, Text []byte
-	// Unseen says that the runtime does not notice the change by itself, so the
-	// directory must be poked after it.
+	// Unseen says that the runtime does not notice the change by itself, so it must
+	// be told.
 	Unseen bool
 }
 

@@ -37,20 +37,41 @@ func (n Node) LeaveChain(ctx context.Context) (f Farewell, err error) {
 		return f, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	if err := Sweep(append(beyond(n.ConfDir), n.ConfDir)...); err != nil {
+		return f, err
+	}
 	for {
-		dir, err := Look(n.ConfDir)
-		if err != nil {
-			return f, err
-		}
-		plan, err := Leave(dir)
-		if err != nil {
-			return f, err
-		}
-		f.Steps, f.Left = plan.Steps, dir.elsewhere()
-		if err = errors.Join(Sweep(n.ConfDir), Apply(dir, plan)); !errors.Is(err, ErrMoved) || ctx.Err() != nil {
+		if err := n.leaveOnce(&f); !errors.Is(err, ErrMoved) || ctx.Err() != nil {
 			return f, err
 		}
 	}
+}
+
+// leaveOnce takes the entry out of what the conf dir holds now.
+func (n Node) leaveOnce(f *Farewell) error {
+	dir, err := Look(n.ConfDir)
+	if err != nil {
+		return err
+	}
+	plan, err := Leave(dir)
+	if err != nil {
+		return err
+	}
+	f.Left = dir.elsewhere()
+	for _, s := range plan.Steps {
+		if err := s.apply(dir.Path); err != nil {
+			return err
+		}
+		f.Steps = append(f.Steps, s)
+	}
+	for _, file := range dir.Files { // a killed run may have left a network's directory, and nothing in it
+		if network := file.Network(); network != "" {
+			if err := removeEmpty(filepath.Join(dir.Path, network)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Uninstall is LeaveChain, and then takes the binary out of BinDir.
