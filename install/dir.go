@@ -34,6 +34,8 @@ type Dir struct {
 // A File is one configuration file as it was read.
 type File struct {
 	Path string
+	// Real is a drop-in's path behind links: two networks may have one directory.
+	Real string
 	Text []byte
 	// List is set for a list, Single for a .conf; Err says why it is neither.
 	List   *List
@@ -90,10 +92,12 @@ func Look(path string) (Dir, error) {
 	}
 	for _, e := range entries {
 		at := filepath.Join(path, e.Name())
-		if e.IsDir() {
-			if text, err := readConf(filepath.Join(at, dropInName)); !errors.Is(err, fs.ErrNotExist) {
-				d.DropIns[e.Name()] = File{Path: filepath.Join(at, dropInName), Text: text, Err: err}
+		if isDir(at) { // or a link to one, which the runtime follows
+			if f := readDropIn(filepath.Join(at, dropInName)); !errors.Is(f.Err, fs.ErrNotExist) {
+				d.DropIns[e.Name()] = f
 			}
+		}
+		if e.IsDir() {
 			continue
 		}
 		switch filepath.Ext(e.Name()) {
@@ -102,6 +106,15 @@ func Look(path string) (Dir, error) {
 		}
 	}
 	return d, nil
+}
+
+func readDropIn(path string) File {
+	f := File{Path: path, Real: path}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		f.Real = real
+	}
+	f.Text, f.Err = readConf(path)
+	return f
 }
 
 // beyond are the directories, other than the conf dir itself, in which its files are: a

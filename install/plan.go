@@ -192,8 +192,9 @@ func (p *Plan) leave(d Dir, keep string) error {
 		}
 		p.Steps = append(p.Steps, Step{Path: f.Path, Was: f.Text, Text: text})
 	}
+	kept := d.DropIns[filepath.Base(filepath.Dir(keep))] // it may be keep under another network's name
 	for _, network := range slices.Sorted(maps.Keys(d.DropIns)) {
-		if f := d.DropIns[network]; f.Path != keep {
+		if f := d.DropIns[network]; f.Path != keep && (kept.Path != keep || f.Real != kept.Real) {
 			p.Steps = append(p.Steps, Step{Path: f.Path, Was: f.Text, Unseen: true})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -158,5 +159,38 @@ func TestOneDirectoryForBoth(t *testing.T) {
 	must(t, err)
 	if got := names(t, n.ConfDir); !f.Binary || got != "10-flannel.conflist" {
 		t.Errorf("%+v: %s", f, got)
+	}
+}
+
+// TestANetworksDirectoryMayBeALink: to a directory elsewhere, or to another network's.
+func TestANetworksDirectoryMayBeALink(t *testing.T) {
+	for _, tc := range []struct{ link, to string }{
+		{"cbr0", "../real"},
+		{"cbr0", "another"},
+		{"another", "cbr0"},
+	} {
+		t.Run(tc.link+" to "+tc.to, func(t *testing.T) {
+			n := node(t, DropIn)
+			write(t, n.ConfDir, "10-flannel.conflist", flannel)
+			must(t, os.MkdirAll(filepath.Join(n.ConfDir, tc.to), 0o755))
+			must(t, os.Symlink(tc.to, filepath.Join(n.ConfDir, tc.link)))
+			_, err := n.Install()
+			must(t, err)
+			loaded(t, n.ConfDir, DropIn)
+			for range 2 {
+				if r, err := n.Install(); err != nil || r.Changed() {
+					t.Errorf("the next run: %v %v", r.Plan.Steps, err)
+				}
+			}
+			loaded(t, n.ConfDir, DropIn)
+			f, err := n.uninstall(t)
+			must(t, err)
+			if !f.Binary || len(f.Steps) == 0 {
+				t.Errorf("%+v", f)
+			}
+			if got, want := names(t, filepath.Dir(n.ConfDir)), fmt.Sprintf("net.d/10-flannel.conflist net.d/%s", tc.link); got != want {
+				t.Errorf("left: %s, want %s", got, want)
+			}
+		})
 	}
 }
