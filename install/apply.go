@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,23 +34,22 @@ func Apply(d Dir, p Plan) error {
 }
 
 func (s Step) apply(confDir string) error {
+	if s.Unseen || isLink(s.Path) { // behind a link: the runtime watches only the link's directory
+		return telling(confDir, func() error { return s.change(confDir) })
+	}
+	return s.change(confDir)
+}
+
+func (s Step) change(confDir string) error {
 	if s.Text == nil {
 		return s.remove(confDir)
 	}
-	dir := filepath.Dir(s.Path)
-	if dir != confDir {
+	if dir := filepath.Dir(s.Path); dir != confDir {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
-	at, err := replace(s.Path, s.Was, s.Text, 0o644)
-	if err != nil {
-		return err
-	}
-	if s.Unseen || filepath.Dir(at) != filepath.Dir(s.Path) { // behind a link: the runtime watches only the link's directory
-		return Poke(confDir)
-	}
-	return nil
+	return replace(s.Path, s.Was, s.Text, 0o644)
 }
 
 func (s Step) remove(confDir string) error {
@@ -60,47 +60,60 @@ func (s Step) remove(confDir string) error {
 		return err
 	}
 	dir := filepath.Dir(s.Path)
-	if err := syncDir(dir); err != nil {
+	if err := syncDir(dir); err != nil || dir == confDir {
 		return err
 	}
-	if dir != confDir {
-		// The network's directory goes when it is empty: most likely it was ours. Whoever
-		// else uses it has something in it.
-		if err := os.Remove(dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	if s.Unseen {
-		return Poke(confDir)
-	}
-	return nil
+	return removeEmpty(dir)
 }
 
-// Poke makes a runtime read its conf dir again: containerd watches only the directory
-// itself, not what is below it or behind a link, and of that neither CREATE nor CHMOD.
-// A file that comes and goes is a REMOVE.
-func Poke(confDir string) error {
+// removeEmpty takes a network's directory away when it is empty: most likely it was ours. Whoever
+// else uses it has something in it. Not os.Remove, which would take a link to one as well.
+func removeEmpty(dir string) error {
+	switch err := unix.Rmdir(dir); {
+	case err == nil, errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENOENT):
+		return nil
+	default:
+		return fmt.Errorf("rmdir %s: %w", dir, err)
+	}
+}
+
+// telling makes a change that a runtime does not see: it watches its conf dir, not what is below
+// it or behind a link. A temporary file is there from before the change until the runtime is told.
+// So a run that is killed in between leaves it, and the next, which finds nothing to change, tells
+// the runtime all the same: Sweep discards it.
+func telling(confDir string, change func() error) error {
 	f, err := os.CreateTemp(confDir, tempPattern)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	return errors.Join(change(), f.Close(), discard(f.Name()))
+}
+
+// discard removes a temporary file so that a runtime reads its conf dir again: containerd does
+// for RENAME and REMOVE, but neither for CREATE nor CHMOD; CRI-O for CREATE and RENAME, but not for
+// REMOVE.
+func discard(path string) error {
+	gone := filepath.Join(filepath.Dir(path), strings.Replace(tempPattern, "*", "gone", 1))
+	if err := os.Rename(path, gone); err != nil {
+		return err
+	}
+	return os.Remove(gone)
 }
 
 // replace writes a file anew beside where it is, and renames it into place: a reader
 // finds the old or the new, whole. Mode, owner and extended attributes stay; if one
-// cannot be kept, nothing is written. It gives the path behind links.
-func replace(path string, was, text []byte, mode fs.FileMode) (string, error) {
+// cannot be kept, nothing is written. Links stay: the file is the one that they lead to.
+func replace(path string, was, text []byte, mode fs.FileMode) error {
 	at := path
 	if was != nil {
 		var err error
 		if at, err = filepath.EvalSymlinks(path); err != nil {
-			return "", err
+			return err
 		}
 	}
 	f, err := os.CreateTemp(filepath.Dir(at), tempPattern)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer os.Remove(f.Name()) // gone already if all went well
 	_, err = f.Write(text)
@@ -111,15 +124,15 @@ func replace(path string, was, text []byte, mode fs.FileMode) (string, error) {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return "", fmt.Errorf("write %s: %w", at, err)
+		return fmt.Errorf("write %s: %w", at, err)
 	}
 	if err := unmoved(path, was); err != nil {
-		return "", err
+		return err
 	}
 	if err := os.Rename(f.Name(), at); err != nil {
-		return "", err
+		return err
 	}
-	return at, syncDir(filepath.Dir(at))
+	return syncDir(filepath.Dir(at))
 }
 
 // unmoved compares a file with what it held when the Plan was made.
@@ -148,19 +161,27 @@ func syncDir(path string) error {
 	return dir.Sync()
 }
 
-// Sweep removes what a run that was killed left in a directory.
-func Sweep(dir string) error {
-	left, err := filepath.Glob(filepath.Join(dir, tempPattern))
-	for _, path := range left {
-		err = errors.Join(err, os.Remove(path))
+// Sweep removes what a run that was killed left in directories, and with it tells the runtime what
+// that run may not have told it.
+func Sweep(dirs ...string) error {
+	var failed error
+	for _, dir := range dirs {
+		left, err := filepath.Glob(filepath.Join(dir, tempPattern))
+		for _, path := range left {
+			err = errors.Join(err, discard(path))
+		}
+		failed = errors.Join(failed, err)
 	}
-	return err
+	return failed
 }
 
 // lock keeps others of us out of both directories. Two installers may share a BinDir, where a
 // runtime handler has a ConfDir of its own.
 func (n Node) lock() (release func() error, err error) {
 	conf, err := Lock(n.ConfDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		conf, err = func() error { return nil }, nil // an uninstall may find none; an install has made it
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +190,7 @@ func (n Node) lock() (release func() error, err error) {
 	}
 	ctx, stop := context.WithTimeout(context.Background(), retry)
 	defer stop()
-	bin, err := lockPatiently(ctx, n.BinDir, 10*time.Millisecond) // a run takes milliseconds
+	bin, err := patiently(ctx, 10*time.Millisecond, func() (func() error, error) { return Lock(n.BinDir) }) // a run takes milliseconds
 	if err != nil {
 		return nil, errors.Join(err, conf())
 	}
@@ -198,11 +219,11 @@ func Lock(dir string) (release func() error, err error) {
 	return f.Close, nil
 }
 
-// lockPatiently asks again after each pause while another of ours is at work in the directory.
-func lockPatiently(ctx context.Context, dir string, pause time.Duration) (release func() error, err error) {
-	release, err = Lock(dir)
+// patiently asks for a lock again after each pause while another of ours has it.
+func patiently(ctx context.Context, pause time.Duration, lock func() (func() error, error)) (release func() error, err error) {
+	release, err = lock()
 	for errors.Is(err, unix.EWOULDBLOCK) && sleep(ctx, pause) {
-		release, err = Lock(dir)
+		release, err = lock()
 	}
 	return release, err
 }

@@ -34,6 +34,8 @@ type Dir struct {
 // A File is one configuration file as it was read.
 type File struct {
 	Path string
+	// Real is a drop-in's path behind links: two networks may have one directory.
+	Real string
 	Text []byte
 	// List is set for a list, Single for a .conf; Err says why it is neither.
 	List   *List
@@ -90,10 +92,12 @@ func Look(path string) (Dir, error) {
 	}
 	for _, e := range entries {
 		at := filepath.Join(path, e.Name())
-		if e.IsDir() {
-			if text, err := readConf(filepath.Join(at, dropInName)); !errors.Is(err, fs.ErrNotExist) {
-				d.DropIns[e.Name()] = File{Path: filepath.Join(at, dropInName), Text: text, Err: err}
+		if isDir(at) { // or a link to one, which the runtime follows
+			if f := readDropIn(filepath.Join(at, dropInName)); !errors.Is(f.Err, fs.ErrNotExist) {
+				d.DropIns[e.Name()] = f
 			}
+		}
+		if e.IsDir() {
 			continue
 		}
 		switch filepath.Ext(e.Name()) {
@@ -102,6 +106,42 @@ func Look(path string) (Dir, error) {
 		}
 	}
 	return d, nil
+}
+
+func readDropIn(path string) File {
+	f := File{Path: path, Real: path}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		f.Real = real
+	}
+	f.Text, f.Err = readConf(path)
+	return f
+}
+
+// beyond are the directories, other than the conf dir itself, in which its files are: a
+// network's drop-ins, and what a link leads to.
+func beyond(confDir string) (dirs []string) {
+	entries, _ := os.ReadDir(confDir) // an error is Look's to report
+	for _, e := range entries {
+		at, err := filepath.EvalSymlinks(filepath.Join(confDir, e.Name()))
+		switch {
+		case err != nil: // it leads nowhere
+		case isDir(at):
+			dirs = append(dirs, at)
+		case e.Type()&fs.ModeSymlink != 0:
+			dirs = append(dirs, filepath.Dir(at))
+		}
+	}
+	return dirs
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
 func readFile(path string) File {

@@ -21,9 +21,10 @@
 //     Without knowledge of the runtime the mode is splice or owned, never drop-in.
 //   - containerd ignores CREATE and CHMOD in its conf dir, and sees nothing of a
 //     sub-directory. A file is therefore renamed into place within its own directory,
-//     and after a change that it cannot see the directory gets poked (Poke).
+//     and of a change that it cannot see it is told by a temporary file that goes.
 //   - What Splice adds, Unsplice takes away to the byte. So the file as it was is
 //     not kept anywhere: there is no state to lose.
-//   - The binary goes in before the entry, and out after it. An entry without a
-//     binary breaks ADD and DEL, and pods hang in Terminating.
+//   - The binary goes in before the entry, and out after it and only while nothing in
+//     the conf dir names it. An entry without a binary breaks ADD and DEL, and pods hang
+//     in Terminating.
 package install

@@ -92,7 +92,8 @@ func (n Node) Look() (Dir, Report, error) {
 //
 // A newer plugin reads every older entry, not the other way round. So when the
 // entry that is there is one that the wanted plugin refuses, this is a downgrade:
-// then the entry goes first, which the plugin that is there can read.
+// then the entry goes first, which the plugin that is there can read. Where none of ours
+// is there, none can.
 func (n Node) Install() (r Report, err error) {
 	for _, dir := range []string{n.ConfDir, n.BinDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -104,7 +105,7 @@ func (n Node) Install() (r Report, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if err := errors.Join(Sweep(n.ConfDir), Sweep(n.BinDir)); err != nil {
+	if err := Sweep(append(beyond(n.ConfDir), n.ConfDir, n.BinDir)...); err != nil {
 		return r, err
 	}
 	dir, r, err := n.Look()
@@ -112,7 +113,7 @@ func (n Node) Install() (r Report, err error) {
 		return r, err
 	}
 	noPrimary := err
-	if noPrimary == nil && dir.entryRefused(n.Dialects) != nil {
+	if noPrimary == nil && r.Binary == BinaryOther && dir.entryRefused(n.Dialects) != nil {
 		if err := Apply(dir, r.Plan); err != nil {
 			return r, err
 		}

@@ -37,8 +37,8 @@ type Plan struct {
 type Step struct {
 	Path      string
 	Was, Text []byte
-	// Unseen says that the runtime does not notice the change by itself, so the
-	// directory must be poked after it.
+	// Unseen says that the runtime does not notice the change by itself, so it must
+	// be told.
 	Unseen bool
 }
 
@@ -192,8 +192,9 @@ func (p *Plan) leave(d Dir, keep string) error {
 		}
 		p.Steps = append(p.Steps, Step{Path: f.Path, Was: f.Text, Text: text})
 	}
+	kept := d.DropIns[filepath.Base(filepath.Dir(keep))] // it may be keep under another network's name
 	for _, network := range slices.Sorted(maps.Keys(d.DropIns)) {
-		if f := d.DropIns[network]; f.Path != keep {
+		if f := d.DropIns[network]; f.Path != keep && (kept.Path != keep || f.Real != kept.Real) {
 			p.Steps = append(p.Steps, Step{Path: f.Path, Was: f.Text, Unseen: true})
 		}
 	}

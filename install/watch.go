@@ -3,8 +3,6 @@ package install
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -118,21 +116,9 @@ func (n Node) concerns(e fsnotify.Event) bool {
 
 // watched are the directories in which a write could matter.
 func (n Node) watched() []string {
-	dirs := slices.Concat([]string{n.ConfDir, filepath.Dir(filepath.Clean(n.ConfDir)), n.BinDir}, links(n.ConfDir), links(n.BinDir))
+	dirs := slices.Concat([]string{n.ConfDir, filepath.Dir(filepath.Clean(n.ConfDir)), n.BinDir}, links(n.ConfDir), links(n.BinDir), beyond(n.ConfDir))
 	if n.Config != "" {
 		dirs = append(dirs, filepath.Dir(n.Config))
-	}
-	entries, _ := os.ReadDir(n.ConfDir) // an error is Install's to report
-	for _, e := range entries {
-		path := filepath.Join(n.ConfDir, e.Name())
-		switch {
-		case e.IsDir():
-			dirs = append(dirs, path)
-		case e.Type()&fs.ModeSymlink != 0:
-			if at, err := filepath.EvalSymlinks(path); err == nil {
-				dirs = append(dirs, filepath.Dir(at))
-			}
-		}
 	}
 	return dirs
 }
@@ -140,7 +126,7 @@ func (n Node) watched() []string {
 // links are the directories with a link in them on the way to path: who moves it, writes there.
 func links(path string) (dirs []string) {
 	for at := filepath.Clean(path); at != filepath.Dir(at); at = filepath.Dir(at) {
-		if info, err := os.Lstat(at); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if isLink(at) {
 			dirs = append(dirs, filepath.Dir(at))
 		}
 	}

@@ -224,6 +224,19 @@ func TestADirectoryBehindALinkIsFollowed(t *testing.T) {
 	}
 }
 
+func TestADropInBehindALinkIsPutBack(t *testing.T) {
+	n := node(t, DropIn)
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	real := filepath.Join(filepath.Dir(n.ConfDir), "real")
+	must(t, os.Mkdir(real, 0o755))
+	must(t, os.Symlink(real, filepath.Join(n.ConfDir, "cbr0")))
+	w, _ := watch(t, n, t.TempDir())
+	within(t, "joined, and nothing more to do", func() bool { return testutil.ToFloat64(w.runs.WithLabelValues("unchanged")) > 0 })
+	<-time.After(5 * settle) // no event is on its way that could be taken for that of the drop-in
+	must(t, os.Remove(filepath.Join(real, dropInName)))
+	within(t, "put back", inFile(filepath.Join(real, dropInName), PluginType))
+}
+
 func TestABadConfigChangesNothing(t *testing.T) {
 	n := node(t, Spliced)
 	n.Config = filepath.Join(t.TempDir(), "detour.json")

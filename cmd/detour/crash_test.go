@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 // crashPrimary is what the conf dir holds before: the bytes that must never be lost.
@@ -66,17 +68,19 @@ func (n *crashNode) command(wrapper []string, verb, mode string) *exec.Cmd {
 	return exec.Command(args[0], args[1:]...) //nolint:gosec // our own
 }
 
-// state is each file of the node: name, and whether it is whole.
+// state is all that the node has: directories, and each file by name, and whether it is whole.
 func (n *crashNode) state() map[string]string {
 	n.t.Helper()
 	files := map[string]string{}
 	for _, dir := range []string{n.confDir, n.binDir} {
 		n.must(filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
-			if err != nil || e.IsDir() || strings.HasSuffix(path, ".tmp") { // the next run sweeps
+			name := strings.TrimPrefix(path, filepath.Dir(n.confDir)+"/")
+			if err != nil || e.IsDir() {
+				files[name] = "a directory"
 				return err
 			}
 			text, err := os.ReadFile(path)
-			files[strings.TrimPrefix(path, filepath.Dir(n.confDir)+"/")] = fmt.Sprintf("%d bytes %x", len(text), sha256.Sum256(text))
+			files[name] = fmt.Sprintf("%d bytes %x", len(text), sha256.Sum256(text))
 			return err
 		}))
 	}
@@ -88,6 +92,9 @@ func (n *crashNode) between(what string, before, after map[string]string) {
 	n.t.Helper()
 	left := n.state()
 	for name, now := range left {
+		if strings.HasSuffix(name, ".tmp") { // the next run sweeps
+			continue
+		}
 		if now != before[name] && now != after[name] {
 			n.t.Errorf("%s: %s is neither as before nor as after: %s", what, name, now)
 		}
@@ -115,8 +122,80 @@ func (n *crashNode) named() (found bool) {
 	return found
 }
 
+// A crashRuntime has in memory what its conf dir held when it was last told to read it.
+type crashRuntime struct {
+	name   string
+	tells  func(fsnotify.Event) bool
+	memory string
+}
+
+// crashRuntimes are what reads the conf dir again: containerd for all but CREATE and CHMOD; CRI-O (ocicni) for
+// CREATE, WRITE and RENAME, and for the REMOVE of the list that it has loaded.
+func crashRuntimes() []*crashRuntime {
+	return []*crashRuntime{
+		{name: "containerd", tells: func(e fsnotify.Event) bool { return !e.Has(fsnotify.Create) && !e.Has(fsnotify.Chmod) }},
+		{name: "cri-o", tells: func(e fsnotify.Event) bool {
+			return e.Has(fsnotify.Create|fsnotify.Write|fsnotify.Rename) || filepath.Ext(e.Name) == ".conflist"
+		}},
+	}
+}
+
+// told starts runtimes on the conf dir. The function that it gives fails for each that has something else in
+// memory than is there.
+func (n *crashNode) told() func(what string) {
+	n.t.Helper()
+	w, err := fsnotify.NewWatcher()
+	n.must(err)
+	n.must(w.Add(n.confDir))
+	runtimes := crashRuntimes()
+	for _, r := range runtimes {
+		r.memory = n.configured()
+	}
+	last := filepath.Join(n.confDir, "last") // what comes before it is all there was: inotify keeps the order
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for e := range w.Events {
+			if e.Name == last {
+				return
+			}
+			for _, r := range runtimes {
+				if r.tells(e) {
+					r.memory = n.configured()
+				}
+			}
+		}
+	}()
+	return func(what string) {
+		n.t.Helper()
+		n.must(os.WriteFile(last, nil, 0o600))
+		<-done
+		n.must(errors.Join(w.Close(), os.Remove(last)))
+		for _, r := range runtimes {
+			if now := n.configured(); r.memory != now {
+				n.t.Errorf("%s: %s was not told of\n%s\nit has\n%s", what, r.name, now, r.memory)
+			}
+		}
+	}
+}
+
+// configured is what a runtime loads. A file that goes while it is read is not there.
+func (n *crashNode) configured() string {
+	var all strings.Builder
+	for _, pattern := range []string{"*.conflist", "*/*.conf"} {
+		paths, _ := filepath.Glob(filepath.Join(n.confDir, pattern)) // the pattern is good
+		for _, path := range paths {
+			if text, err := os.ReadFile(path); err == nil { //nolint:gosec // our own
+				fmt.Fprintf(&all, "%s: %s\n", path, text)
+			}
+		}
+	}
+	return all.String()
+}
+
 // TestKilledAtEveryFileOperation stops install and uninstall with SIGKILL, and with an error, at each
-// call that changes a file: every file is as before or as after, and the next run finishes.
+// call that changes a file: every file is as before or as after, and the next run finishes, leaves nothing behind, and
+// has told the runtime.
 func TestKilledAtEveryFileOperation(t *testing.T) {
 	n := newCrashNode(t)
 	kills := 0
@@ -163,6 +242,7 @@ func (n *crashNode) faults(verb, mode, call, fault string, before, after map[str
 			n.run(n.command(nil, "install", mode))
 		}
 		what := fmt.Sprintf("%s %s, %s at %s %d", verb, mode, fault, call, at)
+		told := n.told()
 		c := n.command([]string{"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:%s:when=%d", call, fault, at)}, verb, mode)
 		out, err := c.CombinedOutput()
 		if failed, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
@@ -176,6 +256,7 @@ func (n *crashNode) faults(verb, mode, call, fault string, before, after map[str
 		if now := n.state(); fmt.Sprint(now) != fmt.Sprint(after) {
 			n.t.Errorf("%s: the next run leaves %v, want %v", what, now, after)
 		}
+		told(what)
 		if done {
 			return stopped
 		}

@@ -27,9 +27,10 @@ func uninstallCommand() *cobra.Command {
 		Short: "Take the plugin out of this node's CNI chain, and its binary away",
 		Long: `Take the plugin out of this node's CNI chain, and its binary away.
 
-The entry goes first. The binary goes when no runtime calls it any more: on containerd after
---grace, elsewhere once no cached result of the runtime names it, which is when the last pod
-of that time has gone. What has to stay is said, and the exit code is 1.`,
+The entry goes first. The binary goes when no runtime calls it any more: after --grace, and
+elsewhere than on containerd once no cached result of the runtime names it, which is when the
+last pod of that time has gone. It stays while a configuration names it: of an install since, or
+a copy in Multus' delegates. What has to stay is said, and the exit code is 1.`,
 		Example: `  detour uninstall --runtime containerd://2.1.4
   detour uninstall --wait 10m`,
 		Args: cobra.NoArgs,
@@ -56,7 +57,7 @@ of that time has gone. What has to stay is said, and the exit code is 1.`,
 	}
 	flags.register(c)
 	flags.registerCRI(c)
-	c.Flags().DurationVar(&grace, "grace", 5*time.Second, "how long containerd has to read its configuration again, before the binary goes")
+	c.Flags().DurationVar(&grace, "grace", 5*time.Second, "how long the runtime has to read its configuration again and to end what it began, before the binary goes")
 	c.Flags().DurationVar(&wait, "wait", 0, "how long to wait for the last pod that needs the binary, on CRI-O and unknown runtimes")
 	listenFlag(c, &listen)
 	c.Flags().BoolVar(&stay, "stay", false, "then idle, and be ready: what the chart's uninstall makes of the DaemonSet")
@@ -86,7 +87,7 @@ func leaveAndStay(c *cobra.Command, node install.Node, grace time.Duration, cach
 		return err
 	}
 	sayFarewell(c, farewell)
-	late := time.AfterFunc(grace+time.Second, func() { out.Store(true) })
+	late := time.AfterFunc(grace+3*time.Second, func() { out.Store(true) })
 	defer late.Stop()
 	if farewell, err = node.Uninstall(ctx, grace, cache); err != nil {
 		return err
