@@ -79,6 +79,19 @@ func (f File) Network() string {
 	return ""
 }
 
+// CNIVersion is what the chain's plugins are handed, a drop-in too: libcni lays the list's name and
+// version over each plugin's object. Of a list that offers several it is the highest, as libcni
+// takes it since 1.2.
+func (f File) CNIVersion() string {
+	switch {
+	case f.List != nil:
+		return f.List.CNIVersion
+	case f.Single != nil:
+		return f.Single.CNIVersion
+	}
+	return ""
+}
+
 // Look reads a configuration directory. A file that cannot be read is in Files with its
 // error; only a directory that cannot be read is an error here. A directory that is
 // not there yet is an empty one: many primaries make it.

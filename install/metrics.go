@@ -89,6 +89,11 @@ func (w *Watched) Ran(r Report, err error) {
 		if !again { // each second the same: once is enough
 			w.Log.Error("not installed", "why", err)
 		}
+		if _, left := errors.AsType[VersionError](err); left {
+			for _, s := range r.Plan.Steps {
+				w.Log.Error("left the chain", "file", s.Path, "what", s.What(), "mode", string(r.Plan.Mode), "network", r.Plan.Network)
+			}
+		}
 	case r.Changed():
 		w.runs.WithLabelValues("changed").Inc()
 		w.logChange(r, repair)

@@ -64,7 +64,8 @@ func (n Node) Want() (Want, error) {
 	return Want{Mode: n.Mode, Entry: entry}, nil
 }
 
-// Look says what a run would do now, and does nothing. The error may be ErrNoPrimary.
+// Look says what a run would do now, and does nothing. The error may be ErrNoPrimary, or
+// a VersionError with a Plan that leaves the chain.
 func (n Node) Look() (Dir, Report, error) {
 	want, err := n.Want()
 	if err != nil {
@@ -108,11 +109,12 @@ func (n Node) Install() (r Report, err error) {
 		return r, err
 	}
 	dir, r, err := n.Look()
-	if err != nil && !errors.Is(err, ErrNoPrimary) {
+	_, leave := errors.AsType[VersionError](err)
+	if err != nil && !leave && !errors.Is(err, ErrNoPrimary) {
 		return r, err
 	}
-	noPrimary := err
-	if noPrimary == nil && dir.entryRefused(n.Dialects) != nil {
+	outside := err
+	if outside == nil && dir.entryRefused(n.Dialects) != nil {
 		if err := Apply(dir, r.Plan); err != nil {
 			return r, err
 		}
@@ -123,10 +125,10 @@ func (n Node) Install() (r Report, err error) {
 	if r.Binary, err = InstallBinary(n.BinDir, n.Plugin); err != nil {
 		return r, err
 	}
-	if noPrimary != nil {
-		return r, noPrimary // the binary is ready for when it comes
+	if err := Apply(dir, r.Plan); err != nil {
+		return r, err
 	}
-	return r, Apply(dir, r.Plan)
+	return r, outside // the binary is ready for when there is something to join
 }
 
 // entryRefused says why this build of the plugin could not serve an entry that is

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/detour-cni/detour/plugin"
@@ -42,9 +43,30 @@ type Step struct {
 	Unseen bool
 }
 
+// A VersionError says that our plugin does not speak the network's cniVersion: skel then fails each
+// ADD before a line of ours runs. The Plan beside it takes us out of a chain that we are in.
+//
+// To stay would be the safe way if it stopped the meshed pods only: a pod that does not start is
+// seen. But nobody has asked yet which pod it is, so it would stop every pod of the node: DNS, the
+// mesh's own control plane, and whatever is to put it right. CRI-O would not even stop them, but pass
+// over the file, and a list of our own with it. Outside, nothing is silent either: the node is not
+// ready, detour_in_chain is 0, and meshed pods that start meanwhile are named where the result cache
+// can tell (Slipped).
+type VersionError struct{ Path, CNIVersion string }
+
+func (e VersionError) Error() string {
+	found := strconv.Quote(e.CNIVersion)
+	if e.CNIVersion == "" {
+		found = "none, which means 0.1.0" // CNI specification 0.3.0
+	}
+	return fmt.Sprintf("%s: cniVersion: %s: %s does not speak it, so every pod of the node would fail: not joined (want one of %s)",
+		e.Path, found, PluginType, strings.Join(plugin.CNIVersions(), ", "))
+}
+
 // Decide compares what is there with what is wanted. It is pure: the same Dir and Want
-// give the same Plan. What joins comes before what leaves, so that on a change of
-// mode no pod starts between the two without us; to be in twice is harmless.
+// give the same Plan. Of errors only a VersionError has one beside it. What joins comes before
+// what leaves, so that on a change of mode no pod starts between the two without us; to be in
+// twice is harmless.
 func Decide(d Dir, w Want) (Plan, error) {
 	primary, err := d.Primary(w.Runtime)
 	if err != nil {
@@ -56,6 +78,12 @@ func Decide(d Dir, w Want) (Plan, error) {
 	p := Plan{Primary: primary.Path, Network: primary.Network()}
 	if p.Mode, p.Why, err = chooseMode(primary, w); err != nil {
 		return Plan{}, err
+	}
+	if version := primary.CNIVersion(); !slices.Contains(plugin.CNIVersions(), version) {
+		if err := p.leave(d, ""); err != nil {
+			return Plan{}, err
+		}
+		return p, VersionError{primary.Path, version}
 	}
 	text, err := joinedText(&p, d, primary, w.Entry)
 	if err != nil {

@@ -32,8 +32,8 @@ type Observer interface {
 	Fighting(r Report, pause time.Duration)
 }
 
-// Watch installs, and again whenever something changes, until ctx ends. It never leaves the
-// chain: that is Uninstall's, and a stopped DaemonSet is not an uninstall.
+// Watch installs, and again whenever something changes, until ctx ends. When it ends it
+// does not leave the chain: that is Uninstall's, and a stopped DaemonSet is not an uninstall.
 func (n Node) Watch(ctx context.Context, o Observer) {
 	var (
 		v        view

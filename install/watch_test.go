@@ -330,21 +330,23 @@ func TestTwoReleasesShareABinDir(t *testing.T) {
 	}
 }
 
+// cached is what the runtime keeps of an ADD that went through a chain.
+func cached(pod, chain, annotations string) string {
+	chain = base64.StdEncoding.EncodeToString([]byte(chain))
+	return `{"kind":"cniCacheV1","containerId":"c","config":"` + chain + `","ifName":"eth0","networkName":"cbr0","netns":"/run/netns/x",` +
+		`"cniArgs":[["K8S_POD_NAMESPACE","shop"],["K8S_POD_NAME","` + pod + `"]],"capabilityArgs":{"io.kubernetes.cri.pod-annotations":` + annotations + `}}`
+}
+
 func TestAPodThatSlippedPastIsNamed(t *testing.T) {
 	n := node(t, Spliced)
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
 	cache := t.TempDir()
 	w, log := watch(t, n, cache)
 	within(t, "joined", func() bool { return w.Ready() == nil })
-	result := func(pod, chain, annotations string) string {
-		chain = base64.StdEncoding.EncodeToString([]byte(chain))
-		return `{"kind":"cniCacheV1","containerId":"c","config":"` + chain + `","ifName":"eth0","networkName":"cbr0","netns":"/run/netns/x",` +
-			`"cniArgs":[["K8S_POD_NAMESPACE","shop"],["K8S_POD_NAME","` + pod + `"]],"capabilityArgs":{"io.kubernetes.cri.pod-annotations":` + annotations + `}}`
-	}
 	const meshed = `{"detour-cni.dev/redirect":"true"}`
-	write(t, cache, "cbr0-a-eth0", result("slipped", flannel, meshed))
-	write(t, cache, "cbr0-b-eth0", result("redirected", strings.Replace(flannel, "portmap", PluginType, 1), meshed))
-	write(t, cache, "cbr0-c-eth0", result("plain", flannel, `{}`))
+	write(t, cache, "cbr0-a-eth0", cached("slipped", flannel, meshed))
+	write(t, cache, "cbr0-b-eth0", cached("redirected", strings.Replace(flannel, "portmap", PluginType, 1), meshed))
+	write(t, cache, "cbr0-c-eth0", cached("plain", flannel, `{}`))
 	within(t, "counted", func() bool { return testutil.ToFloat64(w.slipped) == 1 })
 	within(t, "named", func() bool { return log.has("without us", "shop/slipped") })
 	if log.has("shop/redirected") || log.has("shop/plain") {
