@@ -34,6 +34,8 @@ type Dir struct {
 // A File is one configuration file as it was read.
 type File struct {
 	Path string
+	// Real is the path behind links: two names in a directory may be one file.
+	Real string
 	Text []byte
 	// List is set for a list, Single for a .conf; Err says why it is neither.
 	List   *List
@@ -119,6 +121,9 @@ func Look(path string) (Dir, error) {
 
 func readFile(path string) File {
 	f := File{Path: path}
+	if f.Real, f.Err = filepath.EvalSymlinks(path); f.Err != nil {
+		return f
+	}
 	if f.Text, f.Err = readConf(path); f.Err != nil {
 		return f
 	}

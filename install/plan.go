@@ -201,8 +201,13 @@ func (p *Plan) join(d Dir, text []byte) {
 	p.Steps = append(p.Steps, Step{Path: p.Joined, Was: was, Text: text, Unseen: p.Mode == DropIn})
 }
 
-// leave adds the steps that take us out of every file but keep.
+// leave adds the steps that take us out of every file but keep. A file that has a second name in the
+// directory, as a link, is one file: taken out of by either name, it would be by both.
 func (p *Plan) leave(d Dir, keep string) error {
+	left := map[string]bool{}
+	for _, f := range d.Files {
+		left[f.Real] = left[f.Real] || f.Path == keep
+	}
 	for _, f := range d.Files {
 		if f.Path == keep {
 			continue
@@ -211,9 +216,10 @@ func (p *Plan) leave(d Dir, keep string) error {
 			p.Steps = append(p.Steps, Step{Path: f.Path, Was: f.Text})
 			continue
 		}
-		if f.List == nil || len(f.List.Ours()) == 0 {
+		if f.List == nil || len(f.List.Ours()) == 0 || left[f.Real] {
 			continue
 		}
+		left[f.Real] = true
 		text, err := Unsplice(*f.List)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Path, err)
