@@ -77,7 +77,9 @@ func (w *Watched) Ran(r Report, err error) {
 			w.Log.Warn(warning)
 		}
 	}
-	w.last, w.lastErr, w.paused = r, err, false
+	w.last, w.lastErr = r, err
+	// The first repair after a pause is most likely undone at once: it does not end the fight.
+	w.paused = w.paused && (err != nil || r.Changed() || r.Contested)
 	switch {
 	case errors.Is(err, ErrNoPrimary):
 		w.runs.WithLabelValues("waiting").Inc()

@@ -33,6 +33,8 @@ type Report struct {
 	// Entry is what was wanted in the chain, Runtime what was known of the runtime then.
 	Entry   Entry
 	Runtime Runtime
+	// Contested says, while Watch is in a fight, that it is too early to know whether what is there stays.
+	Contested bool
 }
 
 // Changed reports whether the run did anything.

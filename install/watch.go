@@ -41,10 +41,14 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 		joined   bool
 		failures int // in a row
 		moved    int // in a row
+		began    time.Time
 	)
 	defer v.close()
 	for {
 		v.watch(n.watched()...)
+		if moved == 0 {
+			began = time.Now()
+		}
 		r, err := n.Install()
 		if moved++; errors.Is(err, ErrMoved) && moved < mostMoves {
 			continue // somebody wrote while we did: look at what it is now
@@ -53,9 +57,10 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 		if v.blind != nil {
 			r.Plan.Warnings = append(r.Plan.Warnings, v.blind.Error())
 		}
+		r.Contested = fight.Contested(time.Now())
 		o.Ran(r, err)
 		if err == nil && joined && r.Changed() {
-			if pause := fight.Repair(time.Now()); pause > 0 {
+			if pause := fight.Repair(began, time.Now()); pause > 0 {
 				o.Fighting(r, pause)
 				if !sleep(ctx, pause) {
 					return
@@ -70,7 +75,11 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 		if r.Changed() && err == nil {
 			continue // a second look, also at what was written between look and watch
 		}
-		if !n.await(ctx, &v, patience(failures)) {
+		limit := patience(failures)
+		if r.Contested {
+			limit = answer // by then the fight is on again, or over
+		}
+		if !n.await(ctx, &v, limit) {
 			return
 		}
 	}

@@ -248,32 +248,6 @@ func TestABadConfigChangesNothing(t *testing.T) {
 	within(t, "no drift", func() bool { return w.drifts() == "" })
 }
 
-// TestAFightIsLeftAlone plays Cilium's exclusive mode: each file of ours is renamed at once.
-func TestAFightIsLeftAlone(t *testing.T) {
-	n := node(t, Owned)
-	write(t, n.ConfDir, "10-flannel.conflist", flannel)
-	w, log := watch(t, n, t.TempDir())
-	within(t, "joined", func() bool { return w.Ready() == nil })
-	ours := filepath.Join(n.ConfDir, "10-flannel-detour.conflist")
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && testutil.ToFloat64(w.fights) == 0; <-time.After(2 * time.Millisecond) {
-		_ = os.Rename(ours, ours+".cilium_bak") // not there again yet
-	}
-	if got := testutil.ToFloat64(w.fights); got != 1 {
-		t.Fatalf("%v fights, want 1", got)
-	}
-	if w.drifts() != "entry" {
-		t.Errorf("drift in a fight: %q", w.drifts())
-	}
-	if w.Ready() == nil || !log.has("another writer", "cni.exclusive=false") {
-		t.Error("a fight is not named with its way out")
-	}
-	runs := testutil.ToFloat64(w.runs.WithLabelValues("changed"))
-	<-time.After(300 * time.Millisecond) // shorter than the pause
-	if now := testutil.ToFloat64(w.runs.WithLabelValues("changed")); now != runs {
-		t.Error("a fight goes on in a hot loop")
-	}
-}
-
 // TestTwoReleasesShareABinDir has two installers, each with a conf dir of its own: of one version they do not meet, of
 // two they find out that they undo each other's work, and say so, instead of copying for ever.
 func TestTwoReleasesShareABinDir(t *testing.T) {
