@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func (s Step) apply(confDir string) error {
 			return err
 		}
 	}
-	at, err := replace(s.Path, s.Was, s.Text, 0o644)
+	at, err := replace(s.Path, s.Was, s.Text, s.Like)
 	if err != nil {
 		return err
 	}
@@ -88,15 +89,16 @@ func Poke(confDir string) error {
 }
 
 // replace writes a file anew beside where it is, and renames it into place: a reader
-// finds the old or the new, whole. Mode, owner and extended attributes stay; if one
-// cannot be kept, nothing is written. It gives the path behind links.
-func replace(path string, was, text []byte, mode fs.FileMode) (string, error) {
+// finds the old or the new, whole. Mode, owner and extended attributes stay, or are those of like; if
+// one cannot be kept, nothing is written. It gives the path behind links.
+func replace(path string, was, text []byte, like string) (string, error) {
 	at := path
 	if was != nil {
 		var err error
 		if at, err = filepath.EvalSymlinks(path); err != nil {
 			return "", err
 		}
+		like = cmp.Or(like, at)
 	}
 	f, err := os.CreateTemp(filepath.Dir(at), tempPattern)
 	if err != nil {
@@ -105,7 +107,7 @@ func replace(path string, was, text []byte, mode fs.FileMode) (string, error) {
 	defer os.Remove(f.Name()) // gone already if all went well
 	_, err = f.Write(text)
 	if err == nil {
-		err = dress(f, at, was != nil, mode)
+		err = dress(f, like)
 	}
 	if err == nil {
 		err = f.Sync()

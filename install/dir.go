@@ -36,6 +36,8 @@ type File struct {
 	Path string
 	// Real is the path behind links: two names in a directory may be one file.
 	Real string
+	// Perm are its permission bits.
+	Perm fs.FileMode
 	Text []byte
 	// List is set for a list, Single for a .conf; Err says why it is neither.
 	List   *List
@@ -124,6 +126,12 @@ func readFile(path string) File {
 	if f.Real, f.Err = filepath.EvalSymlinks(path); f.Err != nil {
 		return f
 	}
+	info, err := os.Stat(f.Real)
+	if err != nil {
+		f.Err = err
+		return f
+	}
+	f.Perm = info.Mode().Perm()
 	if f.Text, f.Err = readConf(path); f.Err != nil {
 		return f
 	}

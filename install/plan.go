@@ -38,6 +38,9 @@ type Plan struct {
 type Step struct {
 	Path      string
 	Was, Text []byte
+	// Like is the file whose mode, owner and extended attributes it gets; empty for those that it
+	// has, and 0644 for a new one.
+	Like string
 	// Unseen says that the runtime does not notice the change by itself, so the
 	// directory must be poked after it.
 	Unseen bool
@@ -89,7 +92,7 @@ func Decide(d Dir, w Want) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p.join(d, text)
+	p.join(d, primary, text)
 	if err := p.leave(d, p.Joined); err != nil {
 		return Plan{}, err
 	}
@@ -192,13 +195,19 @@ func ownedText(primary File, e Entry) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// join adds the step that gives p.Joined its text.
-func (p *Plan) join(d Dir, text []byte) {
-	was := d.text(p.Joined)
-	if was != nil && bytes.Equal(was, text) {
-		return
+// join adds the step that gives p.Joined its text. A copy of a primary that not everybody may read,
+// since it has a password in it for example, is not for everybody either. One that is closer than the
+// primary is somebody's own wish.
+func (p *Plan) join(d Dir, primary File, text []byte) {
+	was := d.file(p.Joined)
+	s := Step{Path: p.Joined, Was: was.Text, Text: text, Unseen: p.Mode == DropIn}
+	if p.Mode == Owned && primary.Perm&0o004 == 0 {
+		s.Like = primary.Path
 	}
-	p.Steps = append(p.Steps, Step{Path: p.Joined, Was: was, Text: text, Unseen: p.Mode == DropIn})
+	open := s.Like != "" && was.Perm&^primary.Perm != 0
+	if !bytes.Equal(was.Text, text) || open {
+		p.Steps = append(p.Steps, s)
+	}
 }
 
 // leave adds the steps that take us out of every file but keep. A file that has a second name in the
@@ -240,19 +249,19 @@ func Leave(d Dir) (Plan, error) {
 	return p, p.leave(d, "")
 }
 
-// text is what the file at path holds, nil if there is none.
-func (d Dir) text(path string) []byte {
+// file is what there is at path; the zero File if there is none.
+func (d Dir) file(path string) File {
 	for _, f := range d.Files {
 		if f.Path == path {
-			return f.Text
+			return f
 		}
 	}
 	for _, f := range d.DropIns {
 		if f.Path == path {
-			return f.Text
+			return f
 		}
 	}
-	return nil
+	return File{}
 }
 
 // meshPlugins are the other meshes' own plugins, by their type.
