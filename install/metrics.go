@@ -105,7 +105,13 @@ func (w *Watched) Ran(r Report, err error) {
 	_, badConfig := errors.AsType[ConfigError](err)
 	w.drifted(driftConfig, badConfig)
 	if badConfig {
-		return // nothing was looked at: what is in the chain is what was there before
+		w.inChain.Set(gauge(r.Stands))
+		w.drifted(driftEntry, !r.Stands)
+		w.drifted(driftBinary, r.Binary == "")
+		if r.Changed() {
+			w.logChange(r, repair)
+		}
+		return
 	}
 	w.drifted(driftBinary, err != nil && r.Binary != BinaryCurrent && r.Binary != "")
 	w.drifted(driftEntry, err != nil)
@@ -125,12 +131,13 @@ const (
 	driftConfig = "config"
 )
 
-func (w *Watched) drifted(what string, yes bool) {
-	value := 0.0
+func (w *Watched) drifted(what string, yes bool) { w.drift.WithLabelValues(what).Set(gauge(yes)) }
+
+func gauge(yes bool) float64 {
 	if yes {
-		value = 1
+		return 1
 	}
-	w.drift.WithLabelValues(what).Set(value)
+	return 0
 }
 
 func (w *Watched) logChange(r Report, repair bool) {

@@ -28,20 +28,24 @@ type Node struct {
 // A Report is what one run found and did.
 type Report struct {
 	Plan Plan
-	// Binary is what was there before the run.
+	// Binary is what was there before the run; empty if it was not looked at.
 	Binary BinaryState
 	// Entry is what was wanted in the chain, Runtime what was known of the runtime then.
 	Entry   Entry
 	Runtime Runtime
 	// Contested says, while Watch is in a fight, that it is too early to know whether what is there stays.
 	Contested bool
+	// Stands says of a node whose Config cannot be used that what the runtime will load has our entry all the same.
+	Stands bool
 }
 
 // Changed reports whether the run did anything.
-func (r Report) Changed() bool { return r.Binary != BinaryCurrent || len(r.Plan.Steps) > 0 }
+func (r Report) Changed() bool {
+	return r.Binary != "" && r.Binary != BinaryCurrent || len(r.Plan.Steps) > 0
+}
 
-// A ConfigError says why the Config file cannot be used. Nothing on the node changes then: what
-// is in the chain stays there, with the options of before.
+// A ConfigError says why the Config file cannot be used. What is in the chain stays there then, with
+// the options of before; only its binary is put right (withoutConfig).
 type ConfigError struct {
 	Path string
 	Err  error
@@ -111,6 +115,9 @@ func (n Node) Install() (r Report, err error) {
 		return r, err
 	}
 	dir, r, err := n.Look()
+	if _, bad := errors.AsType[ConfigError](err); bad {
+		return n.withoutConfig(err)
+	}
 	_, leave := errors.AsType[VersionError](err)
 	if err != nil && !leave && !errors.Is(err, ErrNoPrimary) {
 		return r, err

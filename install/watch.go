@@ -59,7 +59,8 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 		}
 		r.Contested = fight.Contested(time.Now())
 		o.Ran(r, err)
-		if err == nil && joined && r.Changed() {
+		_, badConfig := errors.AsType[ConfigError](err) // with one the binary is put right all the same
+		if (err == nil || badConfig) && joined && r.Changed() {
 			if pause := fight.Repair(began, time.Now()); pause > 0 {
 				o.Fighting(r, pause)
 				if !sleep(ctx, pause) {
