@@ -231,7 +231,7 @@ func (w *Watched) WatchSlipped(ctx context.Context) {
 		case <-v.lost(): //nolint:errcheck // a lost queue: look
 		case <-time.After(resync):
 		}
-		if !sleep(ctx, settle) {
+		if !v.settle(ctx) {
 			return
 		}
 	}

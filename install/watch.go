@@ -110,7 +110,7 @@ func (n Node) await(ctx context.Context, v *view, limit time.Duration) bool {
 			if !n.concerns(e) {
 				continue
 			}
-			return sleep(ctx, settle)
+			return v.settle(ctx)
 		}
 	}
 }

@@ -186,6 +186,27 @@ func TestAPrimaryIsWaitedFor(t *testing.T) {
 	}
 }
 
+// TestABurstIsOneLook writes hundreds of files at once, and asks how often that is reason to look.
+func TestABurstIsOneLook(t *testing.T) {
+	n := node(t, Spliced)
+	var v view
+	defer v.close()
+	v.watch(n.ConfDir)
+	for i := range 300 {
+		write(t, n.ConfDir, fmt.Sprintf("%d.conflist", i), flannel)
+	}
+	looks := 0
+	for start := time.Now(); ; start = time.Now() {
+		if n.await(t.Context(), &v, 20*settle); time.Since(start) >= 20*settle {
+			break // nothing was left
+		}
+		looks++
+	}
+	if looks == 0 || looks > 10 { // one mostly
+		t.Errorf("a burst of 300 files is looked at %d times", looks)
+	}
+}
+
 func TestAFailureIsTriedAgainLessAndLessOften(t *testing.T) {
 	var waits []time.Duration
 	for failures := range 9 {
