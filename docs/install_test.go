@@ -42,7 +42,7 @@ func TestOperatorsPagesNameWhatTheCodeHas(t *testing.T) {
 		}
 	}
 	for _, words := range []string{"the runtime handed over no annotations", "waiting for the network plugin", "first network configuration is broken",
-		"another writer undoes every repair", "hands over no pod annotations", "is in the chain as well", "in which iptables cannot match owners",
+		"another writer undoes every repair", "hands over no pod annotations", "does not speak it", "is in the chain as well", "in which iptables cannot match owners",
 		"the runtime has not loaded us", "slips past it", "they loop", "nobody listens on"} {
 		if !strings.Contains(page, words) || !strings.Contains(all.String(), words) {
 			t.Errorf("%q: in the page %v, in the code %v", words, strings.Contains(page, words), strings.Contains(all.String(), words))

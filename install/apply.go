@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func (s Step) change(confDir string) error {
 			return err
 		}
 	}
-	return replace(s.Path, s.Was, s.Text, 0o644)
+	return replace(s.Path, s.Was, s.Text, s.Like)
 }
 
 func (s Step) remove(confDir string) error {
@@ -101,15 +102,16 @@ func discard(path string) error {
 }
 
 // replace writes a file anew beside where it is, and renames it into place: a reader
-// finds the old or the new, whole. Mode, owner and extended attributes stay; if one
-// cannot be kept, nothing is written. Links stay: the file is the one that they lead to.
-func replace(path string, was, text []byte, mode fs.FileMode) error {
+// finds the old or the new, whole. Mode, owner and extended attributes stay, or are those of like; if
+// one cannot be kept, nothing is written. Links stay: the file is the one that they lead to.
+func replace(path string, was, text []byte, like string) error {
 	at := path
 	if was != nil {
 		var err error
 		if at, err = filepath.EvalSymlinks(path); err != nil {
 			return err
 		}
+		like = cmp.Or(like, at)
 	}
 	f, err := os.CreateTemp(filepath.Dir(at), tempPattern)
 	if err != nil {
@@ -118,7 +120,7 @@ func replace(path string, was, text []byte, mode fs.FileMode) error {
 	defer os.Remove(f.Name()) // gone already if all went well
 	_, err = f.Write(text)
 	if err == nil {
-		err = dress(f, at, was != nil, mode)
+		err = dress(f, like)
 	}
 	if err == nil {
 		err = f.Sync()

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,11 +19,13 @@ import (
 type word struct {
 	version string
 	loaded  []cri.Chain
+	slow    time.Duration // how long it thinks about its version
 }
 
 var errSilent = errors.New("CRI socket /run/x.sock: connect: connection refused")
 
 func (w *word) Version(context.Context) (string, error) {
+	<-time.After(w.slow)
 	if w.version == "" {
 		return "", errSilent
 	}

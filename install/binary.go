@@ -32,6 +32,9 @@ const (
 	BinaryCurrent BinaryState = "current" // the very bytes that are wanted
 	BinaryOther   BinaryState = "other"   // ours, of another build
 	BinaryForeign BinaryState = "foreign" // not ours: somebody else's, or half written
+	// BinaryInert are the very bytes in a file that nobody may execute. containerd then fails each
+	// ADD; CRI-O passes over the list, so that with one of our own pods bypass the mesh in silence.
+	BinaryInert BinaryState = "not executable"
 )
 
 // LookBinary compares the binary at path with the wanted one.
@@ -45,12 +48,21 @@ func LookBinary(path, wanted string) (BinaryState, error) {
 		return BinaryAbsent, nil
 	case err != nil:
 		return "", err
+	case same && !executable(path):
+		return BinaryInert, nil
 	case same:
 		return BinaryCurrent, nil
 	case IsPlugin(path):
 		return BinaryOther, nil
 	}
 	return BinaryForeign, nil
+}
+
+// executable reports whether root may execute the file: any x bit is enough (path_resolution(7)), so
+// somebody's 0750 is left alone.
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Perm()&0o111 != 0
 }
 
 // IsPlugin reports whether the file is a whole build of our plugin, of any version.
@@ -80,7 +92,7 @@ func Version(path string) string {
 }
 
 // InstallBinary puts the wanted binary into dir, and says what was there before. Equal
-// content is not written again. A running binary of that name goes on running: the new
+// content that can be executed is not written again. A running binary of that name goes on running: the new
 // one comes by rename, so "text file busy" cannot happen.
 func InstallBinary(dir, wanted string) (BinaryState, error) {
 	path := filepath.Join(dir, PluginType)

@@ -34,8 +34,11 @@ type Dir struct {
 // A File is one configuration file as it was read.
 type File struct {
 	Path string
-	// Real is a drop-in's path behind links: two networks may have one directory.
+	// Real is the path behind links: two names in a directory may be one file, and two networks may
+	// have one directory.
 	Real string
+	// Perm are its permission bits; not read of a drop-in.
+	Perm fs.FileMode
 	Text []byte
 	// List is set for a list, Single for a .conf; Err says why it is neither.
 	List   *List
@@ -77,6 +80,19 @@ func (f File) Network() string {
 		return f.List.Name
 	case f.Single != nil:
 		return f.Single.Name
+	}
+	return ""
+}
+
+// CNIVersion is what the chain's plugins are handed, a drop-in too: libcni lays the list's name and
+// version over each plugin's object. Of a list that offers several it is the highest, as libcni
+// takes it since 1.2.
+func (f File) CNIVersion() string {
+	switch {
+	case f.List != nil:
+		return f.List.CNIVersion
+	case f.Single != nil:
+		return f.Single.CNIVersion
 	}
 	return ""
 }
@@ -146,6 +162,15 @@ func isLink(path string) bool {
 
 func readFile(path string) File {
 	f := File{Path: path}
+	if f.Real, f.Err = filepath.EvalSymlinks(path); f.Err != nil {
+		return f
+	}
+	info, err := os.Stat(f.Real)
+	if err != nil {
+		f.Err = err
+		return f
+	}
+	f.Perm = info.Mode().Perm()
 	if f.Text, f.Err = readConf(path); f.Err != nil {
 		return f
 	}

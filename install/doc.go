@@ -22,6 +22,8 @@
 //   - containerd ignores CREATE and CHMOD in its conf dir, and sees nothing of a
 //     sub-directory. A file is therefore renamed into place within its own directory,
 //     and of a change that it cannot see it is told by a temporary file that goes.
+//   - The plugin is handed the cniVersion of the network's list, in drop-in mode too. One that it
+//     does not speak would stop every pod: such a network is not joined, and is left (VersionError).
 //   - What Splice adds, Unsplice takes away to the byte. So the file as it was is
 //     not kept anywhere: there is no state to lose.
 //   - The binary goes in before the entry, and out after it and only while nothing in

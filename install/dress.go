@@ -4,18 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// dress gives a new file the mode, owner and extended attributes of the one that
-// it is to replace, or the mode if there is none.
-func dress(f *os.File, like string, there bool, mode fs.FileMode) error {
-	if !there {
-		return f.Chmod(mode)
+// dress gives a new file the mode, owner and extended attributes of another, mostly the one that it
+// is to replace; 0644 if there is none.
+func dress(f *os.File, like string) error {
+	if like == "" {
+		return f.Chmod(0o644)
 	}
 	var old, now unix.Stat_t
 	if err := errors.Join(unix.Stat(like, &old), unix.Fstat(int(f.Fd()), &now)); err != nil {

@@ -19,18 +19,20 @@ const (
 // A Fight counts repairs that are undone at once, and says when to leave the other writer alone
 // for a while instead of going round in circles with it. The zero value has seen none.
 type Fight struct {
-	last    time.Time // the last repair
+	last    time.Time // the end of the last repair
 	answers int       // repairs in a row, each right after the one before
 	pause   time.Duration
 	until   time.Time // the end of the last pause
 }
 
-// Repair notes one, and gives how long to wait before the next: 0 for no fight.
-func (f *Fight) Repair(now time.Time) time.Duration {
+// Repair notes one that lasted from began to now, and gives how long to wait before the next: 0 for
+// no fight. How long it lasted is ours and not the other's: a disk that syncs for seconds, or a
+// runtime that is slow to say what it is, makes no writer with reasons of its own.
+func (f *Fight) Repair(began, now time.Time) time.Duration {
 	if !f.until.IsZero() && now.Sub(f.until) > longestPause {
 		*f = Fight{} // it kept quiet for long: forgotten
 	}
-	if d := now.Sub(f.last); d >= 0 && d < answer { // a clock set back counts nothing
+	if d := began.Sub(f.last); d >= 0 && d < answer { // a clock set back counts nothing
 		f.answers++
 	} else {
 		f.answers = 0
@@ -45,3 +47,6 @@ func (f *Fight) Repair(now time.Time) time.Duration {
 	f.answers = 0
 	return f.pause
 }
+
+// Contested reports whether the last repair may yet be answered as those before it were.
+func (f *Fight) Contested(now time.Time) bool { return f.pause > 0 && now.Sub(f.last) < answer }

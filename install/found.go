@@ -1,6 +1,7 @@
 package install
 
 import (
+	"bytes"
 	"fmt"
 	"path/filepath"
 )
@@ -24,6 +25,8 @@ func (s Step) Found() string {
 		return "no file"
 	case s.Text == nil:
 		return "a join that is no longer wanted"
+	case bytes.Equal(s.Was, s.Text):
+		return "readable by more than the primary is"
 	case filepath.Ext(s.Path) == ".conf": // a drop-in
 		return "our entry, with other words than wanted"
 	}

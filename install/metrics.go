@@ -77,7 +77,9 @@ func (w *Watched) Ran(r Report, err error) {
 			w.Log.Warn(warning)
 		}
 	}
-	w.last, w.lastErr, w.paused = r, err, false
+	w.last, w.lastErr = r, err
+	// The first repair after a pause is most likely undone at once: it does not end the fight.
+	w.paused = w.paused && (err != nil || r.Changed() || r.Contested)
 	switch {
 	case errors.Is(err, ErrNoPrimary):
 		w.runs.WithLabelValues("waiting").Inc()
@@ -89,6 +91,11 @@ func (w *Watched) Ran(r Report, err error) {
 		if !again { // each second the same: once is enough
 			w.Log.Error("not installed", "why", err)
 		}
+		if _, left := errors.AsType[VersionError](err); left {
+			for _, s := range r.Plan.Steps {
+				w.Log.Error("left the chain", "file", s.Path, "what", s.What(), "mode", string(r.Plan.Mode), "network", r.Plan.Network)
+			}
+		}
 	case r.Changed():
 		w.runs.WithLabelValues("changed").Inc()
 		w.logChange(r, repair)
@@ -98,7 +105,13 @@ func (w *Watched) Ran(r Report, err error) {
 	_, badConfig := errors.AsType[ConfigError](err)
 	w.drifted(driftConfig, badConfig)
 	if badConfig {
-		return // nothing was looked at: what is in the chain is what was there before
+		w.inChain.Set(gauge(r.Stands))
+		w.drifted(driftEntry, !r.Stands)
+		w.drifted(driftBinary, r.Binary == "")
+		if r.Changed() {
+			w.logChange(r, repair)
+		}
+		return
 	}
 	w.drifted(driftBinary, err != nil && r.Binary != BinaryCurrent && r.Binary != "")
 	w.drifted(driftEntry, err != nil)
@@ -118,12 +131,13 @@ const (
 	driftConfig = "config"
 )
 
-func (w *Watched) drifted(what string, yes bool) {
-	value := 0.0
+func (w *Watched) drifted(what string, yes bool) { w.drift.WithLabelValues(what).Set(gauge(yes)) }
+
+func gauge(yes bool) float64 {
 	if yes {
-		value = 1
+		return 1
 	}
-	w.drift.WithLabelValues(what).Set(value)
+	return 0
 }
 
 func (w *Watched) logChange(r Report, repair bool) {
@@ -217,7 +231,7 @@ func (w *Watched) WatchSlipped(ctx context.Context) {
 		case <-v.lost(): //nolint:errcheck // a lost queue: look
 		case <-time.After(resync):
 		}
-		if !sleep(ctx, settle) {
+		if !v.settle(ctx) {
 			return
 		}
 	}

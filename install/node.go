@@ -28,18 +28,24 @@ type Node struct {
 // A Report is what one run found and did.
 type Report struct {
 	Plan Plan
-	// Binary is what was there before the run.
+	// Binary is what was there before the run; empty if it was not looked at.
 	Binary BinaryState
 	// Entry is what was wanted in the chain, Runtime what was known of the runtime then.
 	Entry   Entry
 	Runtime Runtime
+	// Contested says, while Watch is in a fight, that it is too early to know whether what is there stays.
+	Contested bool
+	// Stands says of a node whose Config cannot be used that what the runtime will load has our entry all the same.
+	Stands bool
 }
 
 // Changed reports whether the run did anything.
-func (r Report) Changed() bool { return r.Binary != BinaryCurrent || len(r.Plan.Steps) > 0 }
+func (r Report) Changed() bool {
+	return r.Binary != "" && r.Binary != BinaryCurrent || len(r.Plan.Steps) > 0
+}
 
-// A ConfigError says why the Config file cannot be used. Nothing on the node changes then: what
-// is in the chain stays there, with the options of before.
+// A ConfigError says why the Config file cannot be used. What is in the chain stays there then, with
+// the options of before; only its binary is put right (withoutConfig).
 type ConfigError struct {
 	Path string
 	Err  error
@@ -64,7 +70,8 @@ func (n Node) Want() (Want, error) {
 	return Want{Mode: n.Mode, Entry: entry}, nil
 }
 
-// Look says what a run would do now, and does nothing. The error may be ErrNoPrimary.
+// Look says what a run would do now, and does nothing. The error may be ErrNoPrimary, or
+// a VersionError with a Plan that leaves the chain.
 func (n Node) Look() (Dir, Report, error) {
 	want, err := n.Want()
 	if err != nil {
@@ -109,11 +116,15 @@ func (n Node) Install() (r Report, err error) {
 		return r, err
 	}
 	dir, r, err := n.Look()
-	if err != nil && !errors.Is(err, ErrNoPrimary) {
+	if _, bad := errors.AsType[ConfigError](err); bad {
+		return n.withoutConfig(err)
+	}
+	_, leave := errors.AsType[VersionError](err)
+	if err != nil && !leave && !errors.Is(err, ErrNoPrimary) {
 		return r, err
 	}
-	noPrimary := err
-	if noPrimary == nil && r.Binary == BinaryOther && dir.entryRefused(n.Dialects) != nil {
+	outside := err
+	if outside == nil && r.Binary == BinaryOther && dir.entryRefused(n.Dialects) != nil {
 		if err := Apply(dir, r.Plan); err != nil {
 			return r, err
 		}
@@ -124,10 +135,10 @@ func (n Node) Install() (r Report, err error) {
 	if r.Binary, err = InstallBinary(n.BinDir, n.Plugin); err != nil {
 		return r, err
 	}
-	if noPrimary != nil {
-		return r, noPrimary // the binary is ready for when it comes
+	if err := Apply(dir, r.Plan); err != nil {
+		return r, err
 	}
-	return r, Apply(dir, r.Plan)
+	return r, outside // the binary is ready for when there is something to join
 }
 
 // entryRefused says why this build of the plugin could not serve an entry that is

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/detour-cni/detour/plugin"
@@ -37,14 +38,38 @@ type Plan struct {
 type Step struct {
 	Path      string
 	Was, Text []byte
+	// Like is the file whose mode, owner and extended attributes it gets; empty for those that it
+	// has, and 0644 for a new one.
+	Like string
 	// Unseen says that the runtime does not notice the change by itself, so it must
 	// be told.
 	Unseen bool
 }
 
+// A VersionError says that our plugin does not speak the network's cniVersion: skel then fails each
+// ADD before a line of ours runs. The Plan beside it takes us out of a chain that we are in.
+//
+// To stay would be the safe way if it stopped the meshed pods only: a pod that does not start is
+// seen. But nobody has asked yet which pod it is, so it would stop every pod of the node: DNS, the
+// mesh's own control plane, and whatever is to put it right. CRI-O would not even stop them, but pass
+// over the file, and a list of our own with it. Outside, nothing is silent either: the node is not
+// ready, detour_in_chain is 0, and meshed pods that start meanwhile are named where the result cache
+// can tell (Slipped).
+type VersionError struct{ Path, CNIVersion string }
+
+func (e VersionError) Error() string {
+	found := strconv.Quote(e.CNIVersion)
+	if e.CNIVersion == "" {
+		found = "none, which means 0.1.0" // CNI specification 0.3.0
+	}
+	return fmt.Sprintf("%s: cniVersion: %s: %s does not speak it, so every pod of the node would fail: not joined (want one of %s)",
+		e.Path, found, PluginType, strings.Join(plugin.CNIVersions(), ", "))
+}
+
 // Decide compares what is there with what is wanted. It is pure: the same Dir and Want
-// give the same Plan. What joins comes before what leaves, so that on a change of
-// mode no pod starts between the two without us; to be in twice is harmless.
+// give the same Plan. Of errors only a VersionError has one beside it. What joins comes before
+// what leaves, so that on a change of mode no pod starts between the two without us; to be in
+// twice is harmless.
 func Decide(d Dir, w Want) (Plan, error) {
 	primary, err := d.Primary(w.Runtime)
 	if err != nil {
@@ -57,11 +82,17 @@ func Decide(d Dir, w Want) (Plan, error) {
 	if p.Mode, p.Why, err = chooseMode(primary, w); err != nil {
 		return Plan{}, err
 	}
+	if version := primary.CNIVersion(); !slices.Contains(plugin.CNIVersions(), version) {
+		if err := p.leave(d, ""); err != nil {
+			return Plan{}, err
+		}
+		return p, VersionError{primary.Path, version}
+	}
 	text, err := joinedText(&p, d, primary, w.Entry)
 	if err != nil {
 		return Plan{}, err
 	}
-	p.join(d, text)
+	p.join(d, primary, text)
 	if err := p.leave(d, p.Joined); err != nil {
 		return Plan{}, err
 	}
@@ -164,17 +195,28 @@ func ownedText(primary File, e Entry) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// join adds the step that gives p.Joined its text.
-func (p *Plan) join(d Dir, text []byte) {
-	was := d.text(p.Joined)
-	if was != nil && bytes.Equal(was, text) {
-		return
+// join adds the step that gives p.Joined its text. A copy of a primary that not everybody may read,
+// since it has a password in it for example, is not for everybody either. One that is closer than the
+// primary is somebody's own wish.
+func (p *Plan) join(d Dir, primary File, text []byte) {
+	was := d.file(p.Joined)
+	s := Step{Path: p.Joined, Was: was.Text, Text: text, Unseen: p.Mode == DropIn}
+	if p.Mode == Owned && primary.Perm&0o004 == 0 {
+		s.Like = primary.Path
 	}
-	p.Steps = append(p.Steps, Step{Path: p.Joined, Was: was, Text: text, Unseen: p.Mode == DropIn})
+	open := s.Like != "" && was.Perm&^primary.Perm != 0
+	if !bytes.Equal(was.Text, text) || open {
+		p.Steps = append(p.Steps, s)
+	}
 }
 
-// leave adds the steps that take us out of every file but keep.
+// leave adds the steps that take us out of every file but keep. A file that has a second name in the
+// directory, as a link, is one file: taken out of by either name, it would be by both.
 func (p *Plan) leave(d Dir, keep string) error {
+	left := map[string]bool{}
+	for _, f := range d.Files {
+		left[f.Real] = left[f.Real] || f.Path == keep
+	}
 	for _, f := range d.Files {
 		if f.Path == keep {
 			continue
@@ -183,9 +225,10 @@ func (p *Plan) leave(d Dir, keep string) error {
 			p.Steps = append(p.Steps, Step{Path: f.Path, Was: f.Text})
 			continue
 		}
-		if f.List == nil || len(f.List.Ours()) == 0 {
+		if f.List == nil || len(f.List.Ours()) == 0 || left[f.Real] {
 			continue
 		}
+		left[f.Real] = true
 		text, err := Unsplice(*f.List)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Path, err)
@@ -207,19 +250,19 @@ func Leave(d Dir) (Plan, error) {
 	return p, p.leave(d, "")
 }
 
-// text is what the file at path holds, nil if there is none.
-func (d Dir) text(path string) []byte {
+// file is what there is at path; the zero File if there is none.
+func (d Dir) file(path string) File {
 	for _, f := range d.Files {
 		if f.Path == path {
-			return f.Text
+			return f
 		}
 	}
 	for _, f := range d.DropIns {
 		if f.Path == path {
-			return f.Text
+			return f
 		}
 	}
-	return nil
+	return File{}
 }
 
 // meshPlugins are the other meshes' own plugins, by their type.

@@ -118,7 +118,7 @@ func TestAutoTakesADropInOnlyWhereItIsKnownToBeRead(t *testing.T) {
 		{"10-flannel.conflist", flannel, "cri-o://1.32.5", Spliced},
 		{"10-ovn-kubernetes.conf", single, "cri-o://1.33.0", Owned},
 		{"00-multus.conf", multus, "containerd://2.1.0", Owned},
-		{"10-x.conflist", `{"name":"n","loadOnlyInlinedPlugins":true,"plugins":[{"type":"a"}]}`, "containerd://2.1.0", Spliced},
+		{"10-x.conflist", `{"cniVersion":"1.0.0","name":"n","loadOnlyInlinedPlugins":true,"plugins":[{"type":"a"}]}`, "containerd://2.1.0", Spliced},
 	} {
 		dir := t.TempDir()
 		write(t, dir, tc.file, tc.text)

@@ -1,10 +1,12 @@
 package install
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -57,6 +59,22 @@ func (v *view) lost() <-chan error {
 		return nil
 	}
 	return v.inotify.Errors
+}
+
+// settle lets a burst of events pass, which all ask for the same look; false when ctx ended first.
+func (v *view) settle(ctx context.Context) bool {
+	timer := time.NewTimer(settle)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-v.changes():
+		case <-v.lost(): //nolint:errcheck // a lost queue: the look comes anyway
+		}
+	}
 }
 
 func (v *view) close() {

@@ -30,8 +30,8 @@ type Observer interface {
 	Fighting(r Report, pause time.Duration)
 }
 
-// Watch installs, and again whenever something changes, until ctx ends. It never leaves the
-// chain: that is Uninstall's, and a stopped DaemonSet is not an uninstall.
+// Watch installs, and again whenever something changes, until ctx ends. When it ends it
+// does not leave the chain: that is Uninstall's, and a stopped DaemonSet is not an uninstall.
 func (n Node) Watch(ctx context.Context, o Observer) {
 	var (
 		v        view
@@ -39,10 +39,14 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 		joined   bool
 		failures int // in a row
 		moved    int // in a row
+		began    time.Time
 	)
 	defer v.close()
 	for {
 		v.watch(n.watched()...)
+		if moved == 0 {
+			began = time.Now()
+		}
 		r, err := n.Install()
 		if moved++; errors.Is(err, ErrMoved) && moved < mostMoves {
 			continue // somebody wrote while we did: look at what it is now
@@ -51,9 +55,11 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 		if v.blind != nil {
 			r.Plan.Warnings = append(r.Plan.Warnings, v.blind.Error())
 		}
+		r.Contested = fight.Contested(time.Now())
 		o.Ran(r, err)
-		if err == nil && joined && r.Changed() {
-			if pause := fight.Repair(time.Now()); pause > 0 {
+		_, badConfig := errors.AsType[ConfigError](err) // with one the binary is put right all the same
+		if (err == nil || badConfig) && joined && r.Changed() {
+			if pause := fight.Repair(began, time.Now()); pause > 0 {
 				o.Fighting(r, pause)
 				if !sleep(ctx, pause) {
 					return
@@ -68,7 +74,11 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 		if r.Changed() && err == nil {
 			continue // a second look, also at what was written between look and watch
 		}
-		if !n.await(ctx, &v, patience(failures)) {
+		limit := patience(failures)
+		if r.Contested {
+			limit = answer // by then the fight is on again, or over
+		}
+		if !n.await(ctx, &v, limit) {
 			return
 		}
 	}
@@ -98,7 +108,7 @@ func (n Node) await(ctx context.Context, v *view, limit time.Duration) bool {
 			if !n.concerns(e) {
 				continue
 			}
-			return sleep(ctx, settle)
+			return v.settle(ctx)
 		}
 	}
 }

@@ -186,6 +186,27 @@ func TestAPrimaryIsWaitedFor(t *testing.T) {
 	}
 }
 
+// TestABurstIsOneLook writes hundreds of files at once, and asks how often that is reason to look.
+func TestABurstIsOneLook(t *testing.T) {
+	n := node(t, Spliced)
+	var v view
+	defer v.close()
+	v.watch(n.ConfDir)
+	for i := range 300 {
+		write(t, n.ConfDir, fmt.Sprintf("%d.conflist", i), flannel)
+	}
+	looks := 0
+	for start := time.Now(); ; start = time.Now() {
+		if n.await(t.Context(), &v, 20*settle); time.Since(start) >= 20*settle {
+			break // nothing was left
+		}
+		looks++
+	}
+	if looks == 0 || looks > 10 { // one mostly
+		t.Errorf("a burst of 300 files is looked at %d times", looks)
+	}
+}
+
 func TestAFailureIsTriedAgainLessAndLessOften(t *testing.T) {
 	var waits []time.Duration
 	for failures := range 9 {
@@ -261,32 +282,6 @@ func TestABadConfigChangesNothing(t *testing.T) {
 	within(t, "no drift", func() bool { return w.drifts() == "" })
 }
 
-// TestAFightIsLeftAlone plays Cilium's exclusive mode: each file of ours is renamed at once.
-func TestAFightIsLeftAlone(t *testing.T) {
-	n := node(t, Owned)
-	write(t, n.ConfDir, "10-flannel.conflist", flannel)
-	w, log := watch(t, n, t.TempDir())
-	within(t, "joined", func() bool { return w.Ready() == nil })
-	ours := filepath.Join(n.ConfDir, "10-flannel-detour.conflist")
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && testutil.ToFloat64(w.fights) == 0; <-time.After(2 * time.Millisecond) {
-		_ = os.Rename(ours, ours+".cilium_bak") // not there again yet
-	}
-	if got := testutil.ToFloat64(w.fights); got != 1 {
-		t.Fatalf("%v fights, want 1", got)
-	}
-	if w.drifts() != "entry" {
-		t.Errorf("drift in a fight: %q", w.drifts())
-	}
-	if w.Ready() == nil || !log.has("another writer", "cni.exclusive=false") {
-		t.Error("a fight is not named with its way out")
-	}
-	runs := testutil.ToFloat64(w.runs.WithLabelValues("changed"))
-	<-time.After(300 * time.Millisecond) // shorter than the pause
-	if now := testutil.ToFloat64(w.runs.WithLabelValues("changed")); now != runs {
-		t.Error("a fight goes on in a hot loop")
-	}
-}
-
 // TestTwoReleasesShareABinDir has two installers, each with a conf dir of its own: of one version they do not meet, of
 // two they find out that they undo each other's work, and say so, instead of copying for ever.
 func TestTwoReleasesShareABinDir(t *testing.T) {
@@ -343,21 +338,23 @@ func TestTwoReleasesShareABinDir(t *testing.T) {
 	}
 }
 
+// cached is what the runtime keeps of an ADD that went through a chain.
+func cached(pod, chain, annotations string) string {
+	chain = base64.StdEncoding.EncodeToString([]byte(chain))
+	return `{"kind":"cniCacheV1","containerId":"c","config":"` + chain + `","ifName":"eth0","networkName":"cbr0","netns":"/run/netns/x",` +
+		`"cniArgs":[["K8S_POD_NAMESPACE","shop"],["K8S_POD_NAME","` + pod + `"]],"capabilityArgs":{"io.kubernetes.cri.pod-annotations":` + annotations + `}}`
+}
+
 func TestAPodThatSlippedPastIsNamed(t *testing.T) {
 	n := node(t, Spliced)
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
 	cache := t.TempDir()
 	w, log := watch(t, n, cache)
 	within(t, "joined", func() bool { return w.Ready() == nil })
-	result := func(pod, chain, annotations string) string {
-		chain = base64.StdEncoding.EncodeToString([]byte(chain))
-		return `{"kind":"cniCacheV1","containerId":"c","config":"` + chain + `","ifName":"eth0","networkName":"cbr0","netns":"/run/netns/x",` +
-			`"cniArgs":[["K8S_POD_NAMESPACE","shop"],["K8S_POD_NAME","` + pod + `"]],"capabilityArgs":{"io.kubernetes.cri.pod-annotations":` + annotations + `}}`
-	}
 	const meshed = `{"detour-cni.dev/redirect":"true"}`
-	write(t, cache, "cbr0-a-eth0", result("slipped", flannel, meshed))
-	write(t, cache, "cbr0-b-eth0", result("redirected", strings.Replace(flannel, "portmap", PluginType, 1), meshed))
-	write(t, cache, "cbr0-c-eth0", result("plain", flannel, `{}`))
+	write(t, cache, "cbr0-a-eth0", cached("slipped", flannel, meshed))
+	write(t, cache, "cbr0-b-eth0", cached("redirected", strings.Replace(flannel, "portmap", PluginType, 1), meshed))
+	write(t, cache, "cbr0-c-eth0", cached("plain", flannel, `{}`))
 	within(t, "counted", func() bool { return testutil.ToFloat64(w.slipped) == 1 })
 	within(t, "named", func() bool { return log.has("without us", "shop/slipped") })
 	if log.has("shop/redirected") || log.has("shop/plain") {

@@ -12,6 +12,9 @@ import (
 // CRI-O (>= 1.29) hand over the pod's annotations, and the key they use in runtimeConfig.
 const AnnotationsCapability = "io.kubernetes.cri.pod-annotations"
 
+// CNIVersions are those of the CNI specification that the plugin speaks; skel refuses any other.
+func CNIVersions() []string { return []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} }
+
 // NetConf is what stdin says: CNI's own keys as far as they matter here, and
 // ours. CNI's types.PluginConf is not embedded: it decodes the prevResult into
 // maps, and loses the bytes that are to be printed again.

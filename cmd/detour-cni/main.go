@@ -42,7 +42,7 @@ func main() {
 		Check:  verb("CHECK", plugin.Check, nil, all),
 		Status: verb("STATUS", plugin.Status, nil, all),
 		GC:     verb("GC", plugin.GC, nil, all),
-	}, version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"),
+	}, version.PluginSupports(plugin.CNIVersions()...),
 		"detour-cni "+buildVersion+": redirects a pod's traffic to its sidecar proxy; chained CNI plugin for "+names(all))
 	// skel looks at the namespace once more after ADD, also that of a pod which is
 	// left alone: a runtime must not find a result and an error on one stdout.

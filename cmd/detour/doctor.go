@@ -90,7 +90,10 @@ func (f *nodeFlags) seen(ctx context.Context) seen {
 // chainSymptoms are of the runtime's directory and of our place in it.
 func chainSymptoms(node install.Node) (all []symptom) {
 	_, r, err := node.Look()
+	_, unspoken := errors.AsType[install.VersionError](err)
 	switch {
+	case unspoken:
+		return []symptom{{stateWrong, err.Error(), "set a cniVersion in the network's own configuration that it and detour speak, or update detour"}}
 	case errors.Is(err, install.ErrNoPrimary):
 		return []symptom{{stateWrong, fmt.Sprintf("%s: the node has no network: %v", node.ConfDir, err), "look at the network's own DaemonSet (Calico, Cilium, …)"}}
 	case err != nil:

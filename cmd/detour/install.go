@@ -86,7 +86,7 @@ func keep(ctx context.Context, node install.Node, w *install.Watched, metrics pr
 // showPlan prints what an install would do, as a diff of files.
 func showPlan(w io.Writer, node install.Node) error {
 	_, report, err := node.Look()
-	if err != nil {
+	if err != nil && len(report.Plan.Steps) == 0 {
 		return err
 	}
 	fmt.Fprintf(w, "# mode %s: %s\n", report.Plan.Mode, report.Plan.Why)
@@ -112,5 +112,5 @@ func showPlan(w io.Writer, node install.Node) error {
 	for _, warning := range report.Plan.Warnings {
 		fmt.Fprintln(w, "# warning:", warning)
 	}
-	return nil
+	return err // of a node whose chain would be left
 }

@@ -184,6 +184,8 @@ func binaryWords(s install.BinaryState) string {
 		return "not ours, or half written,"
 	case install.BinaryAbsent:
 		return "absent"
+	case install.BinaryInert:
+		return "current, but not executable,"
 	}
 	panic("detour: binary state " + string(s))
 }
@@ -195,6 +197,8 @@ func podNow(r install.Report, inChain bool) string {
 		return "starts without a redirect, or with other options than wanted"
 	case r.Binary == install.BinaryAbsent:
 		return "does not start: the chain names a binary that is not there"
+	case r.Binary == install.BinaryInert:
+		return "does not start: the chain names a binary that is not executable"
 	case r.Entry.Options.Pods == plugin.PodsAll:
 		return "is redirected, mesh or not"
 	}
