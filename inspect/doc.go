@@ -71,7 +71,15 @@ func (p Pod) Own() []netip.Addr { return slices.Concat(p.addrs(false), p.addrs(t
 
 // Has reports whether an interface of the pod, lo among them, has the address.
 func (p Pod) Has(a netip.Addr) bool {
-	return a.IsLoopback() && a.Is4() || slices.ContainsFunc(p.Ifaces, func(i Iface) bool { return slices.Contains(i.Addrs, a) })
+	return a.IsLoopback() && a.Is4() || slices.Contains(p.EveryAddr(), a)
+}
+
+// EveryAddr are those of all interfaces, lo's and the links' own among them.
+func (p Pod) EveryAddr() (all []netip.Addr) {
+	for _, i := range p.Ifaces {
+		all = append(all, i.Addrs...)
+	}
+	return all
 }
 
 // Listener is the socket that takes what is sent to the address. One on [::] takes IPv4 as

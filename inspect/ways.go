@@ -134,7 +134,7 @@ func (p Pod) arrives(src, dst netip.AddrPort) Way {
 
 // walk finds where the way ends.
 func (p Pod) walk(w Way) Way {
-	w.Packet.NoListener = !p.Transparent(w.Packet)
+	w.Packet.NoListener, w.Packet.Own = !p.Transparent(w.Packet), p.EveryAddr()
 	w.Outcome = redirect.Trace(p.Rules.RuleSet(), w.Packet)
 	if s, ok := w.Outcome.Decided(); ok {
 		w.Decided = &s

@@ -58,7 +58,7 @@ func holds(c Cond, p Packet) Answer {
 		}
 		return answer((p.Proto == TCPProto || p.Proto == UDPProto) && contains(c.Ports, p.Src.Port()))
 	case LocalDst:
-		return answer(p.Hook == Prerouting || p.Out == "lo" || p.In == "lo")
+		return answer(p.Hook == Prerouting || p.Out == "lo" || p.In == "lo" || p.Dst.Addr().IsLoopback())
 	case Not:
 		switch c.Cond.(type) {
 		case UID, GID: // in iptables it holds without a socket, in nftables it does not

@@ -17,6 +17,9 @@ type Packet struct {
 
 	State          CTStates // 0 is CTNew
 	Mark, ConnMark uint32
+	// Own are the addresses of this namespace besides the loopback network. Without them nobody
+	// knows whether an address that DNAT gives is one.
+	Own []netip.Addr
 	// ForeignSrc: the source is not an address of this namespace.
 	ForeignSrc bool
 	// TransparentSocket: a socket with IP_TRANSPARENT has this connection already.

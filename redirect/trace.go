@@ -42,8 +42,9 @@ type walk struct {
 	then   []Hook  // still to come
 	chains []Chain // of the hook, still to come
 	stack  []frame
-	again  bool // on lo, after it was sent: nat is not asked a second time
-	natted bool // nat has decided at this hook
+	again  bool   // on lo, after it was sent: nat is not asked a second time
+	natted bool   // nat has decided at this hook
+	newOut string // the way out that nat's rewrite gave: only the next hook sees it
 	budget *int
 }
 
@@ -57,6 +58,9 @@ func (w *walk) familyHasRules() bool {
 // enter starts a hook: its chains in the order of their priority.
 func (w *walk) enter(h Hook) {
 	w.hook, w.stack, w.natted, w.chains = h, nil, false, nil
+	if w.newOut != "" {
+		w.packet.Out, w.newOut = w.newOut, ""
+	}
 	for _, c := range w.rs.Chains {
 		if c.Hook == h && c.sees(w.packet.Dst.Addr().Is6()) {
 			w.chains = append(w.chains, c)
@@ -82,7 +86,7 @@ func (w *walk) run() Outcome {
 			continue
 		}
 		if *w.budget--; *w.budget < 0 {
-			w.out.Verdict = Unknown
+			w.end(Unknown)
 			return w.out
 		}
 		i := top.next
@@ -101,18 +105,29 @@ func (w *walk) run() Outcome {
 
 // bothWays goes on as if the rule had matched, and as if it had not.
 func (w *walk) bothWays(t Target) Outcome {
-	yes := *w
-	yes.stack = slices.Clone(w.stack)
-	yes.out.Steps = slices.Clone(w.out.Steps)
+	yes := w.fork()
 	if !yes.apply(t) {
 		yes.out = yes.run()
 	}
-	no := w.run()
-	if no.Verdict != Unknown && no.Same(yes.out) {
-		return no
+	return w.joined(yes.out)
+}
+
+// fork is the same packet at the same place, to go on another way. Only where that ends is
+// asked: it has no steps, of which a copy for each opaque rule costs their square.
+func (w *walk) fork() walk {
+	other := *w
+	other.stack = slices.Clone(w.stack)
+	other.out.Steps = nil
+	return other
+}
+
+// joined goes on, and is sure only of what the other way ends in as well.
+func (w *walk) joined(other Outcome) Outcome {
+	o := w.run()
+	if o.Verdict == Unknown || !o.Same(other) {
+		o.Verdict, o.Port, o.To = Unknown, 0, netip.AddrPort{}
 	}
-	no.Verdict, no.Port, no.To = Unknown, 0, netip.AddrPort{}
-	return no
+	return o
 }
 
 // nextChain enters the next chain on the packet's way; false when there is none.
@@ -147,10 +162,15 @@ func (w *walk) leave() bool {
 	base := w.stack[0].chain
 	w.stack = w.stack[:len(w.stack)-1]
 	if len(w.stack) == 0 && base.Live != nil && base.Live.Drop {
-		w.out.Verdict = Dropped
-		return true
+		return w.end(Dropped)
 	}
 	return false
+}
+
+// end is a verdict after which there is no way on, whatever was to become of the packet before.
+func (w *walk) end(v Verdict) bool {
+	w.out.Verdict, w.out.Port, w.out.To = v, 0, netip.AddrPort{}
+	return true
 }
 
 // apply carries a target out; true when the packet's way ends with it.
@@ -162,22 +182,18 @@ func (w *walk) apply(t Target) bool {
 	case Accept:
 		w.stack = nil
 	case Drop:
-		w.out.Verdict = Dropped
-		return true
+		return w.end(Dropped)
 	case Reject:
-		w.out.Verdict = Rejected
-		return true
+		return w.end(Rejected)
 	case Jump:
 		return w.jump(t)
 	case RedirectTo:
 		w.redirect(t.Port)
 	case DNATTo:
-		w.out.Verdict, w.out.To = DNATed, t.To
-		w.rewrite(t.To)
+		return w.dnat(t.To)
 	case TProxyTo:
 		if w.packet.NoListener && t.DropsUnheard {
-			w.out.Verdict = Dropped
-			return true
+			return w.end(Dropped)
 		}
 		if !w.packet.NoListener {
 			w.out.Verdict, w.out.Port = TProxied, t.Port
@@ -193,8 +209,7 @@ func (w *walk) apply(t Target) bool {
 	case CTZone:
 		w.out.Zone = t.Zone
 	case OpaqueTarget:
-		w.out.Verdict = Unknown
-		return true
+		return w.end(Unknown)
 	default:
 		panic(fmt.Sprintf("trace: target %T", t))
 	}
@@ -214,8 +229,7 @@ func (w *walk) jump(to Jump) bool {
 			return false
 		}
 	}
-	w.out.Verdict = Unknown // no kernel has such a rule
-	return true
+	return w.end(Unknown) // no kernel has such a rule
 }
 
 // redirect rewrites the destination to this host, and ends nat's work.
@@ -234,9 +248,24 @@ func (w *walk) redirect(p uint16) {
 	w.rewrite(netip.AddrPortFrom(to, p))
 }
 
+// dnat gives the packet another destination; true when its way ends with it.
+func (w *walk) dnat(to netip.AddrPort) bool {
+	w.out.Verdict, w.out.To = DNATed, to
+	w.rewrite(to)
+	if w.hook != Output || w.newOut == "lo" || w.packet.Own != nil {
+		return false
+	}
+	inside := w.fork() // if the address is one of this namespace
+	inside.newOut = "lo"
+	w.out = w.joined(inside.run())
+	return true
+}
+
+// rewrite changes the destination. In OUTPUT the packet gets another way out by that, which
+// the rest of the hook does not see: the kernel has kept the old one for all of it.
 func (w *walk) rewrite(to netip.AddrPort) {
-	if w.hook == Output && to.Addr().IsLoopback() {
-		w.packet.Out = "lo"
+	if w.hook == Output && (to.Addr().IsLoopback() || slices.Contains(w.packet.Own, to.Addr())) {
+		w.newOut = "lo"
 	}
 	w.packet.Dst = to
 	w.stack, w.natted = nil, true

@@ -65,7 +65,7 @@ func (c call) live(seen inspect.Pod) (p redirect.Packet, err error) {
 		at.uplink = c.in
 	}
 	p, err = c.at(at)
-	p.NoListener = !seen.Transparent(p)
+	p.NoListener, p.Own = !seen.Transparent(p), seen.EveryAddr()
 	return p, err
 }
 
@@ -93,6 +93,7 @@ func (c call) at(pod place) (p redirect.Packet, err error) {
 		return p, err
 	}
 	own := pod.own
+	p.Own = own
 	if p.Dst, err = c.destination(own); err != nil {
 		return p, err
 	}
@@ -103,7 +104,9 @@ func (c call) at(pod place) (p redirect.Packet, err error) {
 			return p, fmt.Errorf("--to: %s: nothing comes in by the wire for it", p.Dst.Addr())
 		}
 		p.Hook, p.In = redirect.Prerouting, pod.uplink
-		return p, c.source(&p, inspect.Stranger(v6))
+		err := c.source(&p, inspect.Stranger(v6))
+		p.ForeignSrc = !pod.has(p.Src.Addr())
+		return p, err
 	}
 	p.Hook, p.Out = redirect.Output, pod.uplink
 	if inside {

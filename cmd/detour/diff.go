@@ -158,7 +158,7 @@ func (m meant) packets(uplink string) (all []spoken) {
 
 // leaving are the pod's own, of each user and group that a rule means, and of the app.
 func (m meant) leaving(to netip.AddrPort, proto redirect.Proto, uplink string) (all []spoken) {
-	p := redirect.Packet{Hook: redirect.Output, Out: uplink, Proto: proto, Src: netip.AddrPortFrom(to.Addr(), 40000), Dst: to, UID: inspect.AppID, GID: inspect.AppID}
+	p := redirect.Packet{Hook: redirect.Output, Out: uplink, Proto: proto, Src: netip.AddrPortFrom(to.Addr(), 40000), Dst: to, Own: m.own, UID: inspect.AppID, GID: inspect.AppID}
 	if slices.Contains(m.own, to.Addr()) || to.Addr().IsLoopback() {
 		p.Out = "lo"
 	} else if i := slices.IndexFunc(m.own, func(a netip.Addr) bool { return a.Is6() == to.Addr().Is6() }); i >= 0 {

@@ -48,7 +48,7 @@ func parseRows(table []byte) ([]Row, error) {
 	}
 	for i := range rows {
 		p := &rows[i].Packet
-		rows[i].Second = second
+		rows[i].Second, p.Own = second, ownAddrs()
 		if p.Hook == redirect.Output {
 			p.Out = outIface(p.Dst.Addr(), second)
 			p.ForeignSrc = !isPods(p.Src.Addr())

@@ -23,6 +23,14 @@ var (
 	sideAddrs = [2]netip.Prefix{netip.MustParsePrefix("10.8.0.5/24"), netip.MustParsePrefix("fd08::5/64")}
 )
 
+// ownAddrs are the pod's.
+func ownAddrs() (own []netip.Addr) {
+	for _, p := range slices.Concat(podAddrs[:], net1Addrs[:]) {
+		own = append(own, p.Addr())
+	}
+	return own
+}
+
 // isPods reports whether a is an address of the pod. ::6 is: ADD puts it there.
 func isPods(a netip.Addr) bool {
 	own := func(p netip.Prefix) bool { return p.Addr() == a }
