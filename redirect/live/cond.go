@@ -100,9 +100,10 @@ func iface(in bool, name string, ok bool) redirect.Cond {
 	return redirect.OutIface{Iface: redirect.Iface(name)}
 }
 
-// ifname is all 16 bytes, or the first few of a name that ends in "+".
+// ifname is all 16 bytes, or the first few of a name that ends in "+". More are a name and
+// something else, concatenated.
 func ifname(of []interval) (string, bool) {
-	if len(of) != 1 || !bytes.Equal(of[0].first, of[0].last) {
+	if len(of) != 1 || len(of[0].first) > unix.IFNAMSIZ || !bytes.Equal(of[0].first, of[0].last) {
 		return "", false
 	}
 	name := text(of[0].first)
@@ -217,6 +218,9 @@ func portRanges(of []interval) (ports []redirect.PortRange, ok bool) {
 // has are a prefix of that many; a mask is one of its ones.
 func prefixesOf(of []interval, mask []byte, size int) (all []netip.Prefix, ok bool) {
 	for _, i := range of {
+		if len(i.first) > size || len(i.last) > size {
+			return nil, false // concatenated with something else
+		}
 		bits := len(i.first) * 8
 		if mask != nil {
 			if bits = ones(mask); bits < 0 {

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 
@@ -50,7 +51,7 @@ func (m *machine) effect(name string, d map[uint16][]byte) {
 	switch name {
 	case "redir":
 		port, ok := m.port(d[unix.NFTA_REDIR_REG_PROTO_MIN])
-		if !ok {
+		if !ok || m.isRange(d[unix.NFTA_REDIR_REG_PROTO_MIN], d[unix.NFTA_REDIR_REG_PROTO_MAX]) {
 			m.does(redirect.OpaqueTarget{Text: "redirect to a port that depends"})
 			return
 		}
@@ -68,11 +69,32 @@ func (m *machine) effect(name string, d map[uint16][]byte) {
 		m.does(redirect.Reject{})
 	case "log", "masq":
 		m.does(redirect.Aside{Text: name})
-	case "limit", "quota", "connlimit", "last", "rt", "hash", "numgen", "osf", "xfrm", "exthdr", "dynset":
+	case "limit", "quota", "connlimit", "last", "dynset":
 		m.opaque(name)
+	case "rt", "numgen", "osf", "xfrm", "hash", "exthdr":
+		m.computed(name, d)
 	default:
 		m.does(redirect.OpaqueTarget{Text: name})
 	}
+}
+
+// computed loads what no packet tells: NFTA_HASH_DREG is 2, in all the others it is 1.
+// Without a register exthdr writes an option of TCP's.
+func (m *machine) computed(name string, d map[uint16][]byte) {
+	dreg := d[1]
+	if name == "hash" {
+		dreg = d[unix.NFTA_HASH_DREG]
+	}
+	if dreg == nil {
+		m.does(redirect.Aside{Text: name})
+		return
+	}
+	m.regs[reg(dreg)] = value{from: name}
+}
+
+// isRange reports whether the kernel picks one of several values.
+func (m *machine) isRange(first, last []byte) bool {
+	return last != nil && !bytes.Equal(m.regs[reg(first)].data, m.regs[reg(last)].data)
 }
 
 // port is what a register holds; 0 where there is none.
@@ -94,7 +116,8 @@ func (m *machine) nat(d map[uint16][]byte) {
 	}
 	a, ok := netip.AddrFromSlice(m.regs[reg(d[unix.NFTA_NAT_REG_ADDR_MIN])].data)
 	port, known := m.port(d[unix.NFTA_NAT_REG_PROTO_MIN])
-	if !ok || !known || port == 0 {
+	several := m.isRange(d[unix.NFTA_NAT_REG_ADDR_MIN], d[unix.NFTA_NAT_REG_ADDR_MAX]) || m.isRange(d[unix.NFTA_NAT_REG_PROTO_MIN], d[unix.NFTA_NAT_REG_PROTO_MAX])
+	if !ok || !known || port == 0 || several {
 		m.does(redirect.OpaqueTarget{Text: "dnat to an address that depends"})
 		return
 	}

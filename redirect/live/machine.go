@@ -22,10 +22,11 @@ type machine struct {
 	regs    map[uint32]value
 	match   redirect.Match
 	targets []redirect.Target
-	mapped  []redirect.Rule // by a verdict map: one for each of its verdicts
+	when    []redirect.Match // what was asked before each of them
+	mapped  []redirect.Rule  // by a verdict map: one for each of its verdicts
 	why     string
 	count   Count
-	// last is the comparison before, which a second one may narrow: >= and <=.
+	// last is the expression before, if it compared: a second one narrows it, >= and <=.
 	last struct {
 		reg   uint32
 		of    interval
@@ -74,13 +75,16 @@ func reg(b []byte) uint32 {
 }
 
 func (m *machine) expression(name string, d map[uint16][]byte) error {
+	if name != "cmp" { // the register may be another value by then
+		m.last.of = interval{}
+	}
 	switch name {
 	case "counter":
 		m.count = Count{num64(d[unix.NFTA_COUNTER_PACKETS]), num64(d[unix.NFTA_COUNTER_BYTES]), true}
 	case "meta", "ct":
 		m.key(name, d)
 	case "payload":
-		m.regs[reg(d[unix.NFTA_PAYLOAD_DREG])] = value{from: name, base: num(d[unix.NFTA_PAYLOAD_BASE]), key: num(d[unix.NFTA_PAYLOAD_OFFSET]), length: num(d[unix.NFTA_PAYLOAD_LEN])}
+		m.payload(d)
 	case "fib":
 		m.regs[reg(d[unix.NFTA_FIB_DREG])] = value{from: name, key: num(d[unix.NFTA_FIB_RESULT]), base: num(d[unix.NFTA_FIB_FLAGS])}
 	case "socket":
@@ -105,6 +109,19 @@ func (m *machine) expression(name string, d map[uint16][]byte) error {
 		m.effect(name, d)
 	}
 	return nil
+}
+
+// payload loads bytes of the packet, or writes them.
+func (m *machine) payload(d map[uint16][]byte) {
+	v := value{from: "payload", base: num(d[unix.NFTA_PAYLOAD_BASE]), key: num(d[unix.NFTA_PAYLOAD_OFFSET]), length: num(d[unix.NFTA_PAYLOAD_LEN])}
+	switch {
+	case d[unix.NFTA_PAYLOAD_SREG] == nil:
+		m.regs[reg(d[unix.NFTA_PAYLOAD_DREG])] = v
+	case v.base == unix.NFT_PAYLOAD_NETWORK_HEADER && v.key+v.length <= 4: // in both families; DSCP is there
+		m.does(redirect.Aside{Text: "sets the type of service"})
+	default:
+		m.does(redirect.OpaqueTarget{Text: "rewrites the packet"})
+	}
 }
 
 // key loads a key of the packet's or its connection's, or sets it.
@@ -241,7 +258,36 @@ func (m *machine) opaque(text string) {
 	m.match = append(m.match, redirect.Opaque{Text: text})
 }
 
-func (m *machine) does(t redirect.Target) { m.targets = append(m.targets, t) }
+// does keeps with a target what was asked before it. A mark that an earlier target of the
+// rule has set since is no longer the one that was asked for.
+func (m *machine) does(t redirect.Target) {
+	when := slices.Clone(m.match)
+	for i, c := range when {
+		if slices.ContainsFunc(m.targets, func(t redirect.Target) bool { return changes(t, c) }) {
+			when[i] = redirect.Opaque{Text: "the mark before this rule set it"}
+		}
+	}
+	m.targets, m.when = append(m.targets, t), append(m.when, when)
+}
+
+// changes reports whether a condition may hold no longer once the target is done.
+func changes(t redirect.Target, c redirect.Cond) bool {
+	if n, ok := c.(redirect.Not); ok {
+		c = n.Cond
+	}
+	switch t := t.(type) {
+	case redirect.SetMark:
+		mark, ok := c.(redirect.Mark)
+		return ok && mark.Value != t.Value
+	case redirect.RestoreMark:
+		_, ok := c.(redirect.Mark)
+		return ok
+	case redirect.SaveMark:
+		_, ok := c.(redirect.ConnMark)
+		return ok
+	}
+	return false
+}
 
 // among compares a register with values.
 func (m *machine) among(sreg uint32, of []interval, neg bool) {
@@ -273,15 +319,12 @@ func describe(v value, of []interval) string {
 
 // rules gives the rule, or one for each thing that it does.
 func (m *machine) rules() []redirect.Rule {
-	m.tidy()
-	if m.mapped != nil && len(m.targets) == 0 {
-		for i := range m.mapped {
-			m.mapped[i].Why = reason(m.why)
-		}
-		return m.mapped
+	all := m.mapped
+	for i := range all {
+		all[i].Why = reason(m.why)
 	}
-	if len(m.targets) == 0 {
-		return []redirect.Rule{{Match: m.match, Why: reason(m.why)}}
+	if len(all)+len(m.targets) == 0 {
+		return []redirect.Rule{{Match: tidy(m.match), Why: reason(m.why)}}
 	}
 	// tproxy, mark, accept is one thing.
 	if len(m.targets) == 3 {
@@ -292,21 +335,20 @@ func (m *machine) rules() []redirect.Rule {
 			m.targets = []redirect.Target{t}
 		}
 	}
-	var all []redirect.Rule
-	for _, t := range m.targets {
-		all = append(all, redirect.Rule{Match: m.match, Target: t, Why: reason(m.why)})
+	for i, t := range m.targets {
+		all = append(all, redirect.Rule{Match: tidy(m.when[i]), Target: t, Why: reason(m.why)})
 	}
 	return all
 }
 
 // tidy leaves out what only says the family where an address says it too.
-func (m *machine) tidy() {
+func tidy(match redirect.Match) redirect.Match {
 	addresses := 0
 	whole := func(c redirect.Cond) bool {
 		d, ok := c.(redirect.Dst)
 		return ok && len(d.Prefixes) == 1 && d.Prefixes[0].Bits() == 0
 	}
-	for _, c := range m.match {
+	for _, c := range match {
 		switch c := c.(type) {
 		case redirect.Src, redirect.Dst:
 			if !whole(c) {
@@ -315,8 +357,9 @@ func (m *machine) tidy() {
 		}
 	}
 	if addresses > 0 {
-		m.match = slices.DeleteFunc(m.match, whole)
+		match = slices.DeleteFunc(match, whole)
 	}
+	return match
 }
 
 // isV6 says which family the rule's packets are of; ok is false where it may be either.

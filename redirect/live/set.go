@@ -52,11 +52,29 @@ func (s *set) add(list []byte) error {
 			return err
 		}
 		flags := num(a[unix.NFTA_SET_ELEM_FLAGS])
+		decides, err := decidesBesides(a)
+		if err != nil {
+			return err
+		}
 		// 10 is NFTA_SET_ELEM_KEY_END.
-		s.odd = s.odd || a[unix.NFTA_SET_ELEM_DATA] != nil && does == nil || a[10] != nil || flags&^unix.NFT_SET_ELEM_INTERVAL_END != 0
+		s.odd = s.odd || a[unix.NFTA_SET_ELEM_DATA] != nil && does == nil || a[10] != nil || decides || flags&^unix.NFT_SET_ELEM_INTERVAL_END != 0
 		s.elements = append(s.elements, element{slices.Clone(key[unix.NFTA_DATA_VALUE]), flags&unix.NFT_SET_ELEM_INTERVAL_END != 0, does})
 	}
 	return nil
+}
+
+// decidesBesides reports whether an element holds only for some of the packets with its
+// value: it has a limit or a quota of its own. A counter lets all of them.
+func decidesBesides(element map[uint16][]byte) (bool, error) {
+	one, list := element[unix.NFTA_SET_ELEM_EXPR], element[11] // NFTA_SET_ELEM_EXPRESSIONS
+	if one == nil && list == nil {
+		return false, nil
+	}
+	x, err := attributes(one)
+	if err != nil {
+		return false, err
+	}
+	return list != nil || text(x[unix.NFTA_EXPR_NAME]) != "counter", nil
 }
 
 // verdictIn gives the verdict of an element's data; nil for none.

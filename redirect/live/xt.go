@@ -1,6 +1,7 @@
 package live
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -176,20 +177,21 @@ func natPort(b []byte, v6 bool) (uint16, bool) {
 }
 
 func dnatTo(rev uint32, b []byte, v6 bool) (to netip.AddrPort, ok bool) {
-	addr, size := 4, 4 // nf_nat_range, nf_nat_range2
+	addr, last, size := 4, 20, 4 // nf_nat_range, nf_nat_range2
 	if v6 {
 		size = 16
 	}
 	port := 36
 	if rev == 0 && !v6 {
-		addr, port = 8, 16 // nf_nat_ipv4_multi_range_compat
+		addr, last, port = 8, 12, 16 // nf_nat_ipv4_multi_range_compat
 	}
 	if len(b) < port+4 {
 		return to, false
 	}
 	a, ok := netip.AddrFromSlice(b[addr : addr+size])
-	first, last := binary.BigEndian.Uint16(b[port:]), binary.BigEndian.Uint16(b[port+2:])
-	return netip.AddrPortFrom(a, first), ok && first != 0 && first == last
+	one := bytes.Equal(b[addr:addr+size], b[last:last+size]) && bytes.Equal(b[port:port+2], b[port+2:port+4])
+	p := binary.BigEndian.Uint16(b[port:])
+	return netip.AddrPortFrom(a, p), ok && one && p != 0
 }
 
 // connmark knows the ways of copying whole marks. Since revision 2 there is a shift
