@@ -59,6 +59,10 @@ func holds(c Cond, p Packet) Answer {
 		return answer((p.Proto == TCPProto || p.Proto == UDPProto) && contains(c.Ports, p.Src.Port()))
 	case LocalDst:
 		return answer(p.Hook == Prerouting || p.Out == "lo" || p.In == "lo" || p.Dst.Addr().IsLoopback())
+	case Flags:
+		return c.holds(p)
+	case Fragment:
+		return No
 	case Not:
 		switch c.Cond.(type) {
 		case UID, GID: // in iptables it holds without a socket, in nftables it does not
@@ -72,6 +76,21 @@ func holds(c Cond, p Packet) Answer {
 	default:
 		panic(fmt.Sprintf("trace: condition %T", c))
 	}
+}
+
+// holds knows the flags of a connection's first packet: SYN, and nobody knows whether it asks
+// for ECN with the two highest (tcp_ecn in ip-sysctl(7), RFC 3168).
+func (c Flags) holds(p Packet) Answer {
+	const syn, ecn = 0x02, 0xc0
+	switch {
+	case p.Proto != TCPProto || p.State&CTNew == 0 || p.TransparentSocket:
+		return CannotSay
+	case (c.Set^syn)&c.Mask&^ecn != 0:
+		return No
+	case c.Mask&ecn != 0:
+		return CannotSay
+	}
+	return Yes
 }
 
 func not(a Answer) Answer {

@@ -169,6 +169,11 @@ type (
 	SrcPort struct{ Ports []PortRange }
 	// LocalDst holds for destinations that are addresses of this namespace.
 	LocalDst struct{}
+	// Flags holds where these of TCP's flags, of those in Mask, are set and no other; only read from a
+	// kernel, like Fragment.
+	Flags struct{ Mask, Set uint8 }
+	// Fragment holds for all but the first of an IPv4 packet's fragments. The packets here are whole.
+	Fragment struct{}
 	// Opaque is a condition of somebody else's rule that nobody here can read.
 	Opaque struct{ Text string }
 )
@@ -191,6 +196,8 @@ func (Not) cond()               {}
 func (Protocol) cond()          {}
 func (SrcPort) cond()           {}
 func (LocalDst) cond()          {}
+func (Flags) cond()             {}
+func (Fragment) cond()          {}
 func (Opaque) cond()            {}
 
 // CTStates is a set of conntrack states; the bits are netfilter's

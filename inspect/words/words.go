@@ -63,6 +63,10 @@ func cond(c redirect.Cond) string {
 		return "from port " + List(c.Ports)
 	case redirect.LocalDst:
 		return "to an address of the pod"
+	case redirect.Flags:
+		return fmt.Sprintf("TCP flags & %#02x == %#02x", c.Mask, c.Set)
+	case redirect.Fragment:
+		return "a later fragment"
 	case redirect.Not:
 		return "not " + cond(c.Cond)
 	case redirect.Opaque:

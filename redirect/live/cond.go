@@ -168,6 +168,9 @@ func ctCond(v value, of []interval) redirect.Cond {
 
 // payloadCond knows addresses, ports and the protocol by where they stand in the headers.
 func (m *machine) payloadCond(v value, of []interval) redirect.Cond {
+	if v.base == unix.NFT_PAYLOAD_TRANSPORT_HEADER && v.key == 13 && v.length == 1 {
+		return flagsCond(v.mask, of)
+	}
 	if v.base == unix.NFT_PAYLOAD_TRANSPORT_HEADER {
 		ports, ok := portRanges(of)
 		switch {
@@ -187,6 +190,9 @@ func (m *machine) payloadCond(v value, of []interval) redirect.Cond {
 	if at := map[bool]uint32{false: 9, true: 6}[v6]; v.key == at && v.length == 1 && v.mask == nil {
 		return protocols(of)
 	}
+	if !v6 && v.key == 6 && bytes.Equal(v.mask, []byte{0x1f, 0xff}) && len(of) == 1 && bytes.Equal(of[0].last, []byte{0, 0}) {
+		return redirect.Not{Cond: redirect.Fragment{}} // its place in the packet is 0
+	}
 	size, src, dst := uint32(4), uint32(12), uint32(16)
 	if v6 {
 		size, src, dst = 16, 8, 24
@@ -202,6 +208,17 @@ func (m *machine) payloadCond(v value, of []interval) redirect.Cond {
 		return redirect.Src{Prefixes: prefixes}
 	}
 	return redirect.Dst{Prefixes: prefixes}
+}
+
+// flagsCond compares TCP's flags with one value.
+func flagsCond(mask []byte, of []interval) redirect.Cond {
+	if mask == nil {
+		mask = []byte{0xff}
+	}
+	if len(mask) != 1 || len(of) != 1 || len(of[0].first) != 1 || !bytes.Equal(of[0].first, of[0].last) {
+		return nil
+	}
+	return redirect.Flags{Mask: mask[0], Set: of[0].first[0]}
 }
 
 func portRanges(of []interval) (ports []redirect.PortRange, ok bool) {

@@ -16,6 +16,7 @@ const (
 	invIn, invOut, invSrc, invDst = 0x01, 0x02, 0x08, 0x10
 	invProto                      = 0x40
 	gotoIPv4, gotoIPv6            = 0x02, 0x04
+	fragment, invFragment         = 0x01, 0x20 // IPT_F_FRAG, of IPv4 only
 )
 
 // rule reads one entry: what the header compares, the matches, the target.
@@ -83,6 +84,9 @@ func (l layout) header(e []byte) (m redirect.Match) {
 			c = redirect.OutIface{Iface: iface}
 		}
 		m = append(m, unless(c, invert&inv != 0))
+	}
+	if !l.v6 && e[l.flags]&fragment != 0 {
+		m = append(m, unless(redirect.Fragment{}, invert&invFragment != 0))
 	}
 	if proto := u16(e, l.proto); proto != 0 {
 		m = append(m, unless(protocol(redirect.Proto(proto)), invert&invProto != 0))
