@@ -1,6 +1,9 @@
 package redirect
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+)
 
 // RuleSet is a compiled Spec: what a namespace is to hold, said without a word
 // of any backend. Chains that hang on a hook come before those they jump to.
@@ -48,8 +51,27 @@ type Live struct {
 	Drop     bool     // what its policy does with packets that no rule ended
 }
 
+// natPlaces are where nat has its turn on each hook, once for all of its chains
+// (NF_IP_PRI_NAT_DST and _SRC, linux/netfilter_ipv4.h).
+var natPlaces = map[Hook]int{Prerouting: -100, Output: -100, Input: 100, Postrouting: 100}
+
+// order is the order of two chains on a hook. A nat chain's own priority only counts among
+// those of nat.
+func (c Chain) order(d Chain) int {
+	if by := cmp.Compare(c.priority(), d.priority()); by != 0 || c.Live == nil || d.Live == nil {
+		return by
+	}
+	if c.Table == NAT && d.Table == NAT {
+		return cmp.Compare(c.Live.Priority, d.Live.Priority)
+	}
+	return 0
+}
+
 // priority is the place of a chain on its hook.
 func (c Chain) priority() int {
+	if c.Live != nil && c.Table == NAT {
+		return natPlaces[c.Hook]
+	}
 	if c.Live != nil {
 		return c.Live.Priority
 	}

@@ -66,7 +66,7 @@ func (w *walk) enter(h Hook) {
 			w.chains = append(w.chains, c)
 		}
 	}
-	slices.SortStableFunc(w.chains, func(a, b Chain) int { return a.priority() - b.priority() })
+	slices.SortStableFunc(w.chains, Chain.order)
 }
 
 // run walks until the packet has passed every hook.
