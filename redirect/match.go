@@ -43,8 +43,11 @@ func holds(c Cond, p Packet) Answer {
 	case Mark:
 		return answer(p.Mark == c.Value)
 	case ConnMark:
-		return answer(p.ConnMark == c.Value)
+		return answer(!p.untracked && p.ConnMark == c.Value)
 	case CTState:
+		if p.untracked {
+			return answer(c.States&CTInvalid != 0)
+		}
 		return answer(p.State&c.States != 0)
 	case LocalSrc:
 		return answer(!p.ForeignSrc)
@@ -65,6 +68,10 @@ func holds(c Cond, p Packet) Answer {
 		return No
 	case Not:
 		switch c.Cond.(type) {
+		case ConnMark:
+			if p.untracked { // there is none to compare: no backend's rule holds
+				return No
+			}
 		case UID, GID: // in iptables it holds without a socket, in nftables it does not
 			if p.NoSocket {
 				return CannotSay

@@ -26,6 +26,8 @@ type Packet struct {
 	TransparentSocket bool
 	// NoListener: no transparent socket listens on the port that tproxy names.
 	NoListener bool
+
+	untracked bool // before conntrack: it has no state but invalid, and no connection's mark
 }
 
 // Verdict is what becomes of a packet.

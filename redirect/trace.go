@@ -92,7 +92,7 @@ func (w *walk) run() Outcome {
 		i := top.next
 		top.next++
 		rule := top.chain.Rules[i]
-		matched := matches(rule.Match, w.packet)
+		matched := matches(rule.Match, w.seen())
 		w.out.Steps = append(w.out.Steps, Step{w.hook, top.chain.Table, top.chain.Name, i, rule, matched, top.chain.scope()})
 		if matched == CannotSay && rule.Target != nil {
 			return w.bothWays(rule.Target)
@@ -102,6 +102,17 @@ func (w *walk) run() Outcome {
 		}
 	}
 }
+
+// seen is the packet as the chain sees it.
+func (w *walk) seen() Packet {
+	p := w.packet
+	p.untracked = w.untracked()
+	return p
+}
+
+// untracked reports whether conntrack has not looked yet (NF_IP_PRI_CONNTRACK is -200). What
+// comes back in through lo it knows from the way out.
+func (w *walk) untracked() bool { return !w.again && w.stack[0].chain.priority() < -200 }
 
 // bothWays goes on as if the rule had matched, and as if it had not.
 func (w *walk) bothWays(t Target) Outcome {
@@ -203,9 +214,13 @@ func (w *walk) apply(t Target) bool {
 	case SetMark:
 		w.mark(t.Value)
 	case SaveMark:
-		w.packet.ConnMark, w.out.Saved = w.packet.Mark, w.packet.Mark
+		if !w.untracked() {
+			w.packet.ConnMark, w.out.Saved = w.packet.Mark, w.packet.Mark
+		}
 	case RestoreMark:
-		w.mark(w.packet.ConnMark)
+		if !w.untracked() {
+			w.mark(w.packet.ConnMark)
+		}
 	case CTZone:
 		w.out.Zone = t.Zone
 	case OpaqueTarget:

@@ -49,7 +49,7 @@ func readLegacy() (r Rules) {
 			chains, err := l.table(name, what)
 			if err != nil {
 				r.Unread = append(r.Unread, fmt.Sprintf("%s: %v", what, err))
-				continue
+				chains = l.unreadable(what)
 			}
 			r.Chains = append(r.Chains, chains...)
 		}

@@ -14,10 +14,11 @@ import (
 
 // dump is all of nf_tables in a namespace.
 type dump struct {
-	chains []*Chain
-	sets   map[string]*set // by table and name
-	unread map[string]bool
-	gen    uint16
+	chains  []*Chain
+	sets    map[string]*set // by table and name
+	unread  map[string]bool
+	dormant map[string]bool // tables whose chains no packet meets
+	gen     uint16
 }
 
 // errMoved says that rules changed while they were read.
@@ -27,7 +28,7 @@ const maxReads = 3
 
 func readNFTables() (Rules, error) {
 	for n := 1; ; n++ {
-		d := &dump{sets: map[string]*set{}, unread: map[string]bool{}}
+		d := &dump{sets: map[string]*set{}, unread: map[string]bool{}, dormant: map[string]bool{}}
 		err := d.read()
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPROTONOSUPPORT) {
 			return Rules{}, nil // a kernel without nf_tables has no rules in it
@@ -62,6 +63,9 @@ func (d *dump) read() error {
 		}
 		return s.Dump(b.Bytes(), d.message)
 	}
+	if err := ask(unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC); err != nil || len(d.dormant) == 0 {
+		return err
+	}
 	if err := ask(unix.NFT_MSG_GETCHAIN, unix.NFPROTO_UNSPEC); err != nil || len(d.chains) == 0 {
 		return err
 	}
@@ -85,6 +89,8 @@ func familyOf(family byte) (name string, of redirect.Families, known bool) {
 		return "ip", redirect.FamiliesIPv4, true
 	case unix.NFPROTO_IPV6:
 		return "ip6", redirect.FamiliesIPv6, true
+	case unix.NFPROTO_NETDEV:
+		return "netdev", redirect.FamiliesAuto, true
 	}
 	return "", redirect.FamiliesAuto, false
 }
@@ -104,11 +110,21 @@ func (d *dump) message(m netlink.Message) error {
 	}
 	family, of, known := familyOf(m.Data[0])
 	table := text(a[1]) // NFTA_…_TABLE in all of them
+	scope := "nf_tables " + family + " " + table
+	if m.Type&0xff == unix.NFT_MSG_NEWTABLE {
+		d.dormant[scope] = num(a[unix.NFTA_TABLE_FLAGS])&1 != 0 // NFT_TABLE_F_DORMANT
+		return nil
+	}
+	if m.Data[0] == unix.NFPROTO_NETDEV {
+		if m.Type&0xff == unix.NFT_MSG_NEWCHAIN {
+			return d.ofDevice(a, scope)
+		}
+		return nil
+	}
 	if !known {
 		d.unread[fmt.Sprintf("nf_tables: table %s of family %d, which no IP packet of the pod's meets", table, m.Data[0])] = true
 		return nil
 	}
-	scope := "nf_tables " + family + " " + table
 	switch m.Type & 0xff {
 	case unix.NFT_MSG_NEWCHAIN:
 		return d.chain(a, scope, of)
@@ -131,7 +147,7 @@ func (d *dump) chain(a map[uint16][]byte, scope string, of redirect.Families) er
 	if name := redirect.Table(scope[strings.LastIndex(scope, " ")+1:]); name == redirect.NAT || name == redirect.Mangle || name == redirect.Raw {
 		c.Table = name
 	}
-	if a[unix.NFTA_CHAIN_HOOK] == nil {
+	if a[unix.NFTA_CHAIN_HOOK] == nil || d.dormant[scope] {
 		return nil
 	}
 	h, err := attributes(a[unix.NFTA_CHAIN_HOOK])
@@ -139,9 +155,8 @@ func (d *dump) chain(a map[uint16][]byte, scope string, of redirect.Families) er
 		return err
 	}
 	n := num(h[unix.NFTA_HOOK_HOOKNUM])
-	if int(n) >= len(hookNames) {
-		d.unread[fmt.Sprintf("%s: chain %s on hook %d", scope, c.Name, n)] = true
-		return nil
+	if int(n) >= len(hookNames) { // NF_INET_INGRESS
+		return d.ofDevice(a, scope)
 	}
 	c.Hook, c.Live.Priority = hookNames[n], int(int32(num(h[unix.NFTA_HOOK_PRIORITY])))
 	c.Live.Drop = a[unix.NFTA_CHAIN_POLICY] != nil && num(a[unix.NFTA_CHAIN_POLICY]) == 0
