@@ -94,7 +94,7 @@ func (w *walk) run() Outcome {
 		rule := top.chain.Rules[i]
 		matched := matches(rule.Match, w.seen())
 		w.out.Steps = append(w.out.Steps, Step{w.hook, top.chain.Table, top.chain.Name, i, rule, matched, top.chain.scope()})
-		if matched == CannotSay && rule.Target != nil {
+		if matched == CannotSay && changesTheWay(rule.Target) {
 			return w.bothWays(rule.Target)
 		}
 		if matched == Yes && w.apply(rule.Target) {
@@ -113,6 +113,12 @@ func (w *walk) seen() Packet {
 // untracked reports whether conntrack has not looked yet (NF_IP_PRI_CONNTRACK is -200). What
 // comes back in through lo it knows from the way out.
 func (w *walk) untracked() bool { return !w.again && w.stack[0].chain.priority() < -200 }
+
+// changesTheWay reports whether it matters that a rule matches.
+func changesTheWay(t Target) bool {
+	_, aside := t.(Aside)
+	return t != nil && !aside
+}
 
 // bothWays goes on as if the rule had matched, and as if it had not.
 func (w *walk) bothWays(t Target) Outcome {
