@@ -78,6 +78,9 @@ func (c Chain) priority() int {
 	return map[Table]int{Raw: -300, Mangle: -150, NAT: -100}[c.Table]
 }
 
+// idle reports whether no packet notices the chain.
+func (c Chain) idle() bool { return len(c.Rules) == 0 && (c.Live == nil || !c.Live.Drop) }
+
 // scope is whose chain it is, among those of a kernel.
 func (c Chain) scope() string {
 	if c.Live != nil {

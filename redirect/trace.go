@@ -62,7 +62,7 @@ func (w *walk) enter(h Hook) {
 		w.packet.Out, w.newOut = w.newOut, ""
 	}
 	for _, c := range w.rs.Chains {
-		if c.Hook == h && c.sees(w.packet.Dst.Addr().Is6()) {
+		if c.Hook == h && c.sees(w.packet.Dst.Addr().Is6()) && !c.idle() {
 			w.chains = append(w.chains, c)
 		}
 	}
@@ -75,8 +75,13 @@ func (w *walk) run() Outcome {
 		w.budget = new(maxWalk)
 	}
 	for {
-		if len(w.stack) == 0 && !w.nextChain() {
-			return w.out
+		if len(w.stack) == 0 {
+			if n := w.tied(); n > 1 {
+				return w.anyFirst(n)
+			}
+			if !w.nextChain() {
+				return w.out
+			}
 		}
 		top := &w.stack[len(w.stack)-1]
 		if top.next >= len(top.chain.Rules) {
@@ -129,6 +134,32 @@ func (w *walk) bothWays(t Target) Outcome {
 	return w.joined(yes.out)
 }
 
+// tied is how many chains of nat come next with one priority. Which of them the kernel has
+// first (it is the last that came) does not show: dumps are by table, and the legacy one's apart.
+func (w *walk) tied() (n int) {
+	for n < len(w.chains) && w.chains[n].Table == NAT && w.meetsNAT() && w.chains[n].order(w.chains[0]) == 0 {
+		n++
+	}
+	return n
+}
+
+// anyFirst goes on with each of the next n chains first.
+func (w *walk) anyFirst(n int) Outcome {
+	var others []Outcome
+	for i := 1; i < n; i++ {
+		other := w.fork()
+		other.chains = slices.Concat(w.chains[i:i+1], w.chains[:i], w.chains[i+1:])
+		other.nextChain()
+		others = append(others, other.run())
+	}
+	w.nextChain()
+	return w.joined(others...)
+}
+
+// meetsNAT reports whether nat has still to decide: a connection's later packets, and the
+// second round on lo, do not meet it.
+func (w *walk) meetsNAT() bool { return w.packet.State&CTNew != 0 && !w.again && !w.natted }
+
 // fork is the same packet at the same place, to go on another way. Only where that ends is
 // asked: it has no steps, of which a copy for each opaque rule costs their square.
 func (w *walk) fork() walk {
@@ -138,10 +169,10 @@ func (w *walk) fork() walk {
 	return other
 }
 
-// joined goes on, and is sure only of what the other way ends in as well.
-func (w *walk) joined(other Outcome) Outcome {
+// joined goes on, and is sure only of what the other ways end in as well.
+func (w *walk) joined(others ...Outcome) Outcome {
 	o := w.run()
-	if o.Verdict == Unknown || !o.Same(other) {
+	if slices.ContainsFunc(others, func(other Outcome) bool { return !o.Same(other) }) {
 		o.Verdict, o.Port, o.To = Unknown, 0, netip.AddrPort{}
 	}
 	return o
@@ -153,8 +184,7 @@ func (w *walk) nextChain() bool {
 		for len(w.chains) > 0 {
 			c := w.chains[0]
 			w.chains = w.chains[1:]
-			// A connection's later packets, and the second round on lo, do not meet nat.
-			if c.Table == NAT && (w.packet.State&CTNew == 0 || w.again || w.natted) {
+			if c.Table == NAT && !w.meetsNAT() {
 				continue
 			}
 			w.stack = []frame{{chain: c}}
