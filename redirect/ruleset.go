@@ -51,10 +51,6 @@ type Live struct {
 	Drop     bool     // what its policy does with packets that no rule ended
 }
 
-// natPlaces are where nat has its turn on each hook, once for all of its chains
-// (NF_IP_PRI_NAT_DST and _SRC, linux/netfilter_ipv4.h).
-var natPlaces = map[Hook]int{Prerouting: -100, Output: -100, Input: 100, Postrouting: 100}
-
 // order is the order of two chains on a hook. A nat chain's own priority only counts among
 // those of nat.
 func (c Chain) order(d Chain) int {
@@ -67,10 +63,11 @@ func (c Chain) order(d Chain) int {
 	return 0
 }
 
-// priority is the place of a chain on its hook.
+// priority is the place of a chain on its hook. nat has one there for all of its chains
+// (NF_IP_PRI_NAT_DST and _SRC, linux/netfilter_ipv4.h).
 func (c Chain) priority() int {
 	if c.Live != nil && c.Table == NAT {
-		return natPlaces[c.Hook]
+		return map[Hook]int{Prerouting: -100, Output: -100, Input: 100, Postrouting: 100}[c.Hook]
 	}
 	if c.Live != nil {
 		return c.Live.Priority
