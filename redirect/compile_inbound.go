@@ -153,12 +153,17 @@ func tproxyRules(s Spec) []Rule {
 	return append(rules, Rule{Match{TCP{}}, Jump{Chain: chainTProxyIn}, "the rest is inbound"})
 }
 
-// tproxyInRules: the drop at the end is for backends whose tproxy lets a packet
+// tproxyInRules: a SYN opens a connection and belongs to none, whatever is there of an
+// earlier one with the same ports. A socket in TIME_WAIT would be given the SYN and hand it
+// to whoever listens there, the app; conntrack says established of a SYN on an entry that
+// the client has kept (ADR 25). Answers of whom the pod calls begin with SYN and ACK.
+//
+// The drop at the end is for backends whose tproxy lets a packet
 // go on when nobody listens; it would reach the app past the mesh.
 func tproxyInRules(s Spec) []Rule {
 	return slices.Concat(exemptInbound(s), []Rule{
-		{Match{TCP{}, TransparentSocket{}}, Jump{Chain: chainDivert}, "the proxy holds this connection already"},
-		{Match{TCP{}, CTState{CTEstablished | CTRelated}}, Return{}, "answers to what the pod itself has opened"},
+		{Match{TCP{}, Not{SYN{}}, TransparentSocket{}}, Jump{Chain: chainDivert}, "the proxy holds this connection already"},
+		{Match{TCP{}, Not{SYN{}}, CTState{CTEstablished}}, Return{}, "answers to what the pod itself has opened"},
 	}, inboundPorts(s, func(m Match) []Rule {
 		return []Rule{
 			{m, TProxyTo{Port: s.InboundPort, Mark: s.TProxyMark}, "inbound goes to the proxy, both addresses kept"},

@@ -167,6 +167,9 @@ func ctCond(v value, of []interval) redirect.Cond {
 
 // payloadCond knows addresses, ports and the protocol by where they stand in the headers.
 func (m *machine) payloadCond(v value, of []interval) redirect.Cond {
+	if v.base == unix.NFT_PAYLOAD_TRANSPORT_HEADER && v.key == 13 { // the flags of TCP
+		return synCond(v, of)
+	}
 	if v.base == unix.NFT_PAYLOAD_TRANSPORT_HEADER {
 		ports, ok := portRanges(of)
 		switch {
@@ -201,6 +204,15 @@ func (m *machine) payloadCond(v value, of []interval) redirect.Cond {
 		return redirect.Src{Prefixes: prefixes}
 	}
 	return redirect.Dst{Prefixes: prefixes}
+}
+
+// synCond knows one mask and one value of TCP's flags: iptables' --syn.
+func synCond(v value, of []interval) redirect.Cond {
+	syn := []byte{redirect.FlagSYN}
+	if v.length == 1 && bytes.Equal(v.mask, []byte{redirect.FlagsSYN}) && len(of) == 1 && bytes.Equal(of[0].first, syn) && bytes.Equal(of[0].last, syn) {
+		return redirect.SYN{}
+	}
+	return nil
 }
 
 func portRanges(of []interval) (ports []redirect.PortRange, ok bool) {

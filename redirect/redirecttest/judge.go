@@ -59,6 +59,8 @@ func (p *Pod) Try(s redirect.Spec, r Row, want redirect.Outcome) error {
 		return w.tryRelated(want)
 	case packet.NoSocket:
 		return w.tryPing()
+	case packet.SYN:
+		return w.tryAgain(want)
 	case packet.State == redirect.CTEstablished:
 		return w.tryEstablished()
 	case packet.TransparentSocket:
@@ -111,7 +113,7 @@ func (w *world) proxyListeners() []listener {
 		of = append(of, l)
 	}
 	add(listener{redirect.TCPProto, s.OutboundPort, false})
-	if !w.row.Packet.NoListener || w.row.Plain || w.row.Packet.TransparentSocket {
+	if !w.row.Packet.NoListener || w.row.Plain || w.row.Packet.TransparentSocket || w.row.Packet.SYN {
 		add(listener{redirect.TCPProto, s.InboundPort, transparent && !w.row.Plain})
 	}
 	add(listener{redirect.TCPProto, s.TunnelPort, false})

@@ -190,6 +190,9 @@ func (r *Row) setExtra(text string) error {
 	case "socket=transparent":
 		p.TransparentSocket = true
 		return nil
+	case "flags=syn":
+		p.SYN = true
+		return nil
 	case "listener=none":
 		p.NoListener = true
 		return nil
