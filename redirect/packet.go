@@ -16,6 +16,7 @@ type Packet struct {
 	NoSocket bool   // sent by the kernel itself: a reset, an echo reply
 
 	State          CTStates // 0 is CTNew
+	Reply          bool     // whom it is for has opened the connection, as conntrack saw it
 	Mark, ConnMark uint32
 	// ForeignSrc: the source is not an address of this namespace.
 	ForeignSrc bool

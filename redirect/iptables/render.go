@@ -98,6 +98,8 @@ func condTexts(c redirect.Cond, proto string, v4 bool) []piece {
 		return each([]string{" -m conntrack --ctstate " + stateNames(c.States)}, (*parts).match)
 	case redirect.LocalSrc:
 		return each([]string{" -m addrtype --src-type LOCAL"}, (*parts).match)
+	case redirect.CTReply:
+		return each([]string{" -m conntrack --ctdir REPLY"}, (*parts).match)
 	case redirect.SYN:
 		return each([]string{" -m tcp" + synText}, (*parts).match)
 	case redirect.TransparentSocket:

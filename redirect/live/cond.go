@@ -152,6 +152,9 @@ func protocol(all ...redirect.Proto) redirect.Cond {
 }
 
 func ctCond(v value, of []interval) redirect.Cond {
+	if v.key == unix.NFT_CT_DIRECTION && v.mask == nil {
+		return directionCond(of)
+	}
 	n, ok := single(of)
 	switch {
 	case v.key == unix.NFT_CT_MARK && v.mask == nil && ok:
@@ -163,6 +166,13 @@ func ctCond(v value, of []interval) redirect.Cond {
 		return redirect.CTState{States: redirect.CTStates(n)}
 	}
 	return nil
+}
+
+func directionCond(of []interval) redirect.Cond {
+	if len(of) != 1 || len(of[0].first) != 1 || !bytes.Equal(of[0].first, of[0].last) {
+		return nil
+	}
+	return unless(redirect.CTReply{}, of[0].first[0] == 0) // IP_CT_DIR_ORIGINAL
 }
 
 // payloadCond knows addresses, ports and the protocol by where they stand in the headers.

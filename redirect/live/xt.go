@@ -58,6 +58,8 @@ func xtMatch(name string, rev uint32, b []byte) redirect.Match {
 		return redirect.Match{unless(redirect.ConnMark{Value: u32(b, 0)}, b[8] != 0)}
 	case name == "conntrack" && rev >= 2 && len(b) >= 152 && u16(b, 146) == 1 && u16(b, 150)&^15 == 0: // XT_CONNTRACK_STATE alone
 		return redirect.Match{unless(redirect.CTState{States: redirect.CTStates(u16(b, 150))}, u16(b, 148)&1 != 0)}
+	case name == "conntrack" && rev >= 2 && len(b) >= 152 && u16(b, 146) == 1<<12: // XT_CONNTRACK_DIRECTION alone
+		return redirect.Match{unless(redirect.CTReply{}, u16(b, 148)&(1<<12) == 0)} // turned round, it is REPLY
 	case name == "state" && len(b) >= 4 && u32(b, 0)&^15 == 0:
 		return redirect.Match{redirect.CTState{States: redirect.CTStates(u32(b, 0))}}
 	case name == "addrtype" && rev == 1 && len(b) >= 8 && u32(b, 4)&^3 == 0:

@@ -96,7 +96,7 @@ func version1(rs redirect.RuleSet) redirect.RuleSet {
 		for j, r := range c.Rules {
 			var match redirect.Match
 			for _, cond := range r.Match {
-				if cond := any(cond); cond == any(redirect.CTState{States: redirect.CTEstablished}) {
+				if cond := any(cond); cond == any(redirect.CTReply{}) {
 					match = append(match, redirect.CTState{States: redirect.CTEstablished | redirect.CTRelated})
 				} else if cond != any(redirect.Not{Cond: redirect.SYN{}}) {
 					match = append(match, cond.(redirect.Cond))

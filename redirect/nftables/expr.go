@@ -45,6 +45,7 @@ const (
 	tcpFlags          = 13 // where they stand in the header (RFC 9293, 3.1)
 	socketTransparent = 0  // NFT_SOCKET_TRANSPARENT
 	ctOriginal        = 0  // IP_CT_DIR_ORIGINAL
+	ctReply           = 1  // IP_CT_DIR_REPLY
 	rtnLocal          = 2  // RTN_LOCAL
 )
 

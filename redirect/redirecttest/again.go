@@ -71,6 +71,58 @@ func (w *world) endForgotten(fd int, c call) error {
 	return w.pod.untilSocket(c.src, "")
 }
 
+// tryCalledBack: the pod calls somebody who does not answer, and gives up; then those open
+// a connection with the very same ports, and conntrack takes that for an answer.
+func (w *world) tryCalledBack(want redirect.Outcome) error {
+	w.close() // a port that somebody listens on is nobody's to call from
+	if err := w.callInVain(w.pod.places[w.outside()]); err != nil {
+		return err
+	}
+	if err := w.listen(want); err != nil {
+		return err
+	}
+	fd, got := w.pod.place(w.call())
+	hangUp(fd)
+	return w.compare(got, want)
+}
+
+func (w *world) callInVain(there *NetNS) error {
+	if err := there.nft("table inet deaf { chain input { type filter hook input priority 0; tcp flags & (syn | ack) == syn drop; }; }"); err != nil {
+		return err
+	}
+	p := w.row.Packet
+	fd, got := w.pod.place(call{from: InPod, owner: w.proxy(), kind: socketKind{proto: p.Proto, v6: w.v6}, src: p.Dst, dst: p.Src, wait: silenceWait})
+	unix.Close(fd)
+	if err := there.nft("delete table inet deaf"); err != nil {
+		return err
+	}
+	if !errors.Is(got.err, errSilence) {
+		return fmt.Errorf("the pod's call: got %w, want silence", got.err)
+	}
+	return nil
+}
+
+// tryCookie: the kernel answers every SYN with a cookie, as it does in a flood of them: the
+// connection's socket is made by the client's ACK. A listener takes that only if it has
+// sent cookies itself of late, so the app's is called from within first.
+func (w *world) tryCookie(want redirect.Outcome) error {
+	cookies := func(n string) error {
+		return w.pod.Do(func() error { return os.WriteFile("/proc/sys/net/ipv4/tcp_syncookies", []byte(n), 0) })
+	}
+	if err := cookies("2"); err != nil {
+		return err
+	}
+	p := w.row.Packet
+	fd, got := w.pod.place(call{from: InPod, owner: Owner{1000, 1000}, kind: socketKind{proto: p.Proto, v6: w.v6}, src: netip.AddrPortFrom(p.Dst.Addr(), 0), dst: p.Dst, wait: answerWait})
+	hangUp(fd)
+	if got.err != nil {
+		return fmt.Errorf("the app's call: %w", got.err)
+	}
+	fd, got = w.pod.place(w.call())
+	hangUp(fd)
+	return errors.Join(w.compare(got, want), cookies("1"))
+}
+
 // hearFIN has the proxy close its end, and the client hear of it.
 func (w *world) hearFIN(fd int) error {
 	if err := w.servers[0].endConnections(); err != nil {

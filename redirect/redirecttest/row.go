@@ -55,6 +55,7 @@ func parseRows(table []byte) ([]Row, error) {
 		} else {
 			p.ForeignSrc = true
 		}
+		p.Reply = p.State == redirect.CTEstablished && p.Src.Port() < p.Dst.Port()
 	}
 	return rows, nil
 }
