@@ -46,6 +46,10 @@ func holds(c Cond, p Packet) Answer {
 		return answer(p.ConnMark == c.Value)
 	case CTState:
 		return answer(p.State&c.States != 0)
+	case CTReply:
+		return answer(p.Reply)
+	case SYN:
+		return answer(p.opens())
 	case LocalSrc:
 		return answer(!p.ForeignSrc)
 	case TransparentSocket:

@@ -152,6 +152,9 @@ func protocol(all ...redirect.Proto) redirect.Cond {
 }
 
 func ctCond(v value, of []interval) redirect.Cond {
+	if v.key == unix.NFT_CT_DIRECTION && v.mask == nil {
+		return directionCond(of)
+	}
 	n, ok := single(of)
 	switch {
 	case v.key == unix.NFT_CT_MARK && v.mask == nil && ok:
@@ -165,8 +168,18 @@ func ctCond(v value, of []interval) redirect.Cond {
 	return nil
 }
 
+func directionCond(of []interval) redirect.Cond {
+	if len(of) != 1 || len(of[0].first) != 1 || !bytes.Equal(of[0].first, of[0].last) {
+		return nil
+	}
+	return unless(redirect.CTReply{}, of[0].first[0] == 0) // IP_CT_DIR_ORIGINAL
+}
+
 // payloadCond knows addresses, ports and the protocol by where they stand in the headers.
 func (m *machine) payloadCond(v value, of []interval) redirect.Cond {
+	if v.base == unix.NFT_PAYLOAD_TRANSPORT_HEADER && v.key == 13 { // the flags of TCP
+		return synCond(v, of)
+	}
 	if v.base == unix.NFT_PAYLOAD_TRANSPORT_HEADER {
 		ports, ok := portRanges(of)
 		switch {
@@ -201,6 +214,15 @@ func (m *machine) payloadCond(v value, of []interval) redirect.Cond {
 		return redirect.Src{Prefixes: prefixes}
 	}
 	return redirect.Dst{Prefixes: prefixes}
+}
+
+// synCond knows one mask and one value of TCP's flags: iptables' --syn.
+func synCond(v value, of []interval) redirect.Cond {
+	syn := []byte{redirect.FlagSYN}
+	if v.length == 1 && bytes.Equal(v.mask, []byte{redirect.FlagsSYN}) && len(of) == 1 && bytes.Equal(of[0].first, syn) && bytes.Equal(of[0].last, syn) {
+		return redirect.SYN{}
+	}
+	return nil
 }
 
 func portRanges(of []interval) (ports []redirect.PortRange, ok bool) {

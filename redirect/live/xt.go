@@ -44,8 +44,8 @@ func u32(b []byte, at int) uint32 { return binary.NativeEndian.Uint32(b[at:]) }
 // xtMatch gives nil for what it does not know.
 func xtMatch(name string, rev uint32, b []byte) redirect.Match {
 	switch {
-	case name == "tcp" && len(b) >= 12 && b[11]&^3 == 0:
-		return xtPorts(b, b[11])
+	case name == "tcp" && len(b) >= 12 && b[8] == 0 && b[11]&^7 == 0:
+		return xtTCP(b)
 	case name == "udp" && len(b) >= 9:
 		return xtPorts(b, b[8])
 	case name == "multiport" && rev == 1 && len(b) >= 48 && b[0] < 2 && b[1] <= 15:
@@ -58,6 +58,8 @@ func xtMatch(name string, rev uint32, b []byte) redirect.Match {
 		return redirect.Match{unless(redirect.ConnMark{Value: u32(b, 0)}, b[8] != 0)}
 	case name == "conntrack" && rev >= 2 && len(b) >= 152 && u16(b, 146) == 1 && u16(b, 150)&^15 == 0: // XT_CONNTRACK_STATE alone
 		return redirect.Match{unless(redirect.CTState{States: redirect.CTStates(u16(b, 150))}, u16(b, 148)&1 != 0)}
+	case name == "conntrack" && rev >= 2 && len(b) >= 152 && u16(b, 146) == 1<<12: // XT_CONNTRACK_DIRECTION alone
+		return redirect.Match{unless(redirect.CTReply{}, u16(b, 148)&(1<<12) == 0)} // turned round, it is REPLY
 	case name == "state" && len(b) >= 4 && u32(b, 0)&^15 == 0:
 		return redirect.Match{redirect.CTState{States: redirect.CTStates(u32(b, 0))}}
 	case name == "addrtype" && rev == 1 && len(b) >= 8 && u32(b, 4)&^3 == 0:
@@ -66,6 +68,19 @@ func xtMatch(name string, rev uint32, b []byte) redirect.Match {
 		return redirect.Match{redirect.TransparentSocket{}}
 	}
 	return nil
+}
+
+// xtTCP are ports and flags: struct xt_tcp ends in an option, the flags' mask, their
+// values, and what is turned round (XT_TCP_INV_FLAGS is 4).
+func xtTCP(b []byte) redirect.Match {
+	m := xtPorts(b, b[11])
+	switch mask, flags := b[9], b[10]; {
+	case mask == redirect.FlagsSYN && flags == redirect.FlagSYN:
+		return append(m, unless(redirect.SYN{}, b[11]&4 != 0))
+	case mask != 0 || b[11]&4 != 0:
+		return append(m, redirect.Opaque{Text: fmt.Sprintf("tcp flags & %#x == %#x", mask, flags)})
+	}
+	return m
 }
 
 // xtPorts are ranges of source and destination ports, in the host's order.
