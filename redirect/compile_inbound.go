@@ -155,7 +155,7 @@ func tproxyRules(s Spec) []Rule {
 
 // tproxyInRules: a SYN opens a connection and belongs to none, whatever is there of an
 // earlier one with the same ports. A socket in TIME_WAIT would be given the SYN and hand it
-// to whoever listens there, the app (ADR 25). Answers to what the pod has opened are those
+// to whoever listens there, the app (ADR 24). Answers to what the pod has opened are those
 // against the connection's direction: established is also what a client sends, as the SYN
 // on an entry that it has kept, and the ACK that answers a SYN cookie and has no socket yet.
 //

@@ -14,7 +14,7 @@ import (
 // same Spec begins to give other rules, so that CHECK does not take an upgrade for drift.
 //
 //	1  until 2026-11
-//	2  tproxy: a SYN is never taken for part of a connection that is there (ADR 25)
+//	2  tproxy: a SYN is never taken for part of a connection that is there (ADR 24)
 const RulesVersion = 2
 
 // Stamp is what ADD writes next to its rules, in two rule comments: CHECK and
