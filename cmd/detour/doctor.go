@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/detour-cni/detour/inspect"
+	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/install"
 )
 
@@ -178,7 +179,7 @@ func hardening() (all []symptom) {
 // podSymptoms are those of each pod that is to be redirected, or is.
 func podSymptoms(pods seen) (all []symptom) {
 	if pods.failed != nil {
-		all = append(all, symptom{State: stateUnknown, What: pods.failed.Error(), Do: "run it as root, in the node's own namespaces"})
+		all = append(all, symptom{State: stateUnknown, What: strings.ReplaceAll(pods.failed.Error(), "\n", "; "), Do: "run it as root, in the node's own namespaces"})
 	}
 	redirected := 0
 	for _, r := range pods.reports {
@@ -213,9 +214,9 @@ func tell(w io.Writer, all []symptom, output string) error {
 	}
 	for _, s := range all {
 		mark := map[string]string{stateOK: "ok", stateWrong: "!!", stateUnknown: " ?"}[s.State]
-		fmt.Fprintf(w, "%s %s\n", mark, s.What)
+		words.Fprintf(w, "%s %s\n", mark, s.What)
 		if s.Do != "" {
-			fmt.Fprintf(w, "   %s\n", s.Do)
+			words.Fprintf(w, "   %s\n", s.Do)
 		}
 	}
 	return nil
