@@ -23,6 +23,9 @@ func serve(listen string, ready func() error, metrics prometheus.Gatherer, ended
 	if listen == "" {
 		return func() error { return nil }, nil
 	}
+	if _, _, err := net.SplitHostPort(listen); err != nil {
+		return nil, exit{exitUsage, fmt.Errorf("--listen: %q (want ADDRESS:PORT)", listen)}
+	}
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("--listen: %w (want an address that is free on this node; in the chart metrics.bind)", err)
