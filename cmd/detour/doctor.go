@@ -179,7 +179,7 @@ func hardening() (all []symptom) {
 // podSymptoms are those of each pod that is to be redirected, or is.
 func podSymptoms(pods seen) (all []symptom) {
 	if pods.failed != nil {
-		all = append(all, symptom{State: stateUnknown, What: strings.ReplaceAll(pods.failed.Error(), "\n", "; "), Do: "run it as root, in the node's own namespaces"})
+		all = append(all, symptom{State: stateUnknown, What: pods.failed.Error(), Do: "run it as root, in the node's own namespaces"})
 	}
 	redirected := 0
 	for _, r := range pods.reports {

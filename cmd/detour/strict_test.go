@@ -102,7 +102,7 @@ func TestWhatCannotBeWrittenIsSaid(t *testing.T) {
 func TestASymptomIsOneLineOfDoctors(t *testing.T) {
 	var b strings.Builder
 	odd := symptom{stateWrong, "shop/cart\x1b[2J\nok nothing is wrong", "look\r\u009b1m"}
-	if err := tell(&b, []symptom{odd}, "text"); err != nil || b.String() != "!! shop/cart�[2J�ok nothing is wrong\n   look��1m\n" {
+	if err := tell(&b, []symptom{odd}, "text"); err != nil || b.String() != "!! shop/cart�[2J; ok nothing is wrong\n   look��1m\n" {
 		t.Errorf("%v, %q", err, b.String())
 	}
 }

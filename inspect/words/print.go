@@ -13,7 +13,8 @@ import (
 // forged "nothing wrong found"). Values stay as they are up to here, so that JSON has the true bytes.
 
 // Fprintf is fmt.Fprintf, with every argument on one line and nothing in it that a terminal obeys: what is
-// not to be seen is U+FFFD. Only the format ends lines and cells. An error is w's own to keep.
+// not to be seen is U+FFFD, and a line's end "; ", since an error may have several causes. Only the format ends
+// lines and cells. An error is w's own to keep.
 func Fprintf(w io.Writer, format string, args ...any) {
 	for i := range args {
 		args[i] = oneLine{args[i]}
@@ -27,7 +28,8 @@ type oneLine struct{ of any }
 // Format implements fmt.Formatter.
 func (l oneLine) Format(s fmt.State, verb rune) {
 	text := fmt.Sprintf(fmt.FormatString(s, verb), l.of)
-	_, _ = io.WriteString(s, strings.Map(func(r rune) rune { return seen(r, "") }, text)) // into fmt's own buffer
+	text = strings.Map(func(r rune) rune { return seen(r, "\n") }, text)
+	_, _ = io.WriteString(s, strings.ReplaceAll(text, "\n", "; ")) // into fmt's own buffer
 }
 
 // Text is a whole text of ours, with its lines and tabs, and nothing else that cannot be seen: nothing that a

@@ -16,8 +16,8 @@ func TestAnArgumentNeverWritesALine(t *testing.T) {
 		arg    any
 		want   string
 	}{
-		{"a\t%s\n", "x\x1b[2J\ny", "a\tx�[2J�y\n"},
-		{"%s", errors.New("two\nlines\tand \u009b"), "two�lines�and �"},
+		{"a\t%s\n", "x\x1b[2J\ny", "a\tx�[2J; y\n"},
+		{"%s", errors.New("two\nlines\tand \u009b"), "two; lines�and �"},
 		{"%s", "half \xe2\x82", "half ��"},
 		{"%s", "\u202eturned", "�turned"},
 		{"%5d|", 42, "   42|"},
