@@ -202,7 +202,7 @@ func SVG(r Report) (string, error) {
 	}
 	var b strings.Builder
 	err = t.Execute(&b, r.picture(false))
-	return b.String(), err
+	return words.Text(b.String()), err
 }
 
 // HTML is one page with the picture, the rules and the sockets. It loads nothing.
@@ -222,7 +222,7 @@ func HTML(r Report) (string, error) {
 		Picture picture
 		CSS     template.CSS
 	}{r, r.picture(true), template.CSS(pageCSS)})
-	return b.String(), err
+	return words.Text(b.String()), err
 }
 
 // Places of a lane's parts, for the template.

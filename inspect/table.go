@@ -14,19 +14,19 @@ import (
 func Table(r Report, wide bool) string {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "pod\t%s\n", r.Name)
-	fmt.Fprintf(t, "found\t%s\n", r.Found)
-	fmt.Fprintf(t, "addresses\t%s\n", words.List(r.Seen.Own()))
-	fmt.Fprintf(t, "rules\t%s\n", r.Whose())
+	words.Fprintf(t, "pod\t%s\n", r.Name)
+	words.Fprintf(t, "found\t%s\n", r.Found)
+	words.Fprintf(t, "addresses\t%s\n", words.List(r.Seen.Own()))
+	words.Fprintf(t, "rules\t%s\n", r.Whose())
 	if r.Wanted.Why != "" {
-		fmt.Fprintf(t, "annotations\t%s\n", r.Wanted.Why)
+		words.Fprintf(t, "annotations\t%s\n", r.Wanted.Why)
 	}
 	flush(t)
 	b.WriteString("\n")
 	t = tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "WAY\tFAMILIES\tENDS AT\tLISTENING\tPACKETS\tWHY")
+	words.Fprintf(t, "WAY\tFAMILIES\tENDS AT\tLISTENING\tPACKETS\tWHY\n")
 	for _, l := range r.lanes() {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Title, l.Families, l.Where(), dash(l.Listening()), r.passed(l), l.Reason())
+		words.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Title, l.Families, l.Where(), dash(l.Listening()), r.passed(l), l.Reason())
 	}
 	flush(t)
 	if wide {
@@ -38,9 +38,9 @@ func Table(r Report, wide bool) string {
 	}
 	for _, f := range r.Findings {
 		mark := map[bool]string{true: "!!", false: " ?"}[f.Wrong]
-		fmt.Fprintf(&b, "%s %s\n", mark, f.What)
+		words.Fprintf(&b, "%s %s\n", mark, f.What)
 		if f.Do != "" {
-			fmt.Fprintf(&b, "   %s\n", f.Do)
+			words.Fprintf(&b, "   %s\n", f.Do)
 		}
 	}
 	return b.String()
@@ -76,21 +76,21 @@ func packets(c live.Count) string {
 func details(r Report) string {
 	var b strings.Builder
 	for _, c := range r.Seen.Rules.Chains {
-		fmt.Fprintf(&b, "\n%s, %s\n", c.Name, hangs(c))
+		words.Fprintf(&b, "\n%s, %s\n", c.Name, hangs(c))
 		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		for i, rule := range c.Rules {
-			fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%s\n", i+1, r.counted(redirect.Step{Scope: c.Live.Scope, Chain: c.Name, Index: i}), words.Match(rule.Match), words.Target(rule.Target), rule.Why)
+			words.Fprintf(t, "  %d\t%s\t%s\t%s\t%s\n", i+1, r.counted(redirect.Step{Scope: c.Live.Scope, Chain: c.Name, Index: i}), words.Match(rule.Match), words.Target(rule.Target), rule.Why)
 		}
 		flush(t)
 	}
 	b.WriteString("\nsockets\n")
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, s := range r.Seen.Sockets {
-		fmt.Fprintf(t, "  %s\t%s\t%s\n", s.Proto, s.Addr, s.Owner())
+		words.Fprintf(t, "  %s\t%s\t%s\n", s.Proto, s.Addr, s.Owner())
 	}
 	flush(t)
 	for _, line := range r.Seen.Routing {
-		fmt.Fprintf(&b, "\n%s", line)
+		words.Fprintf(&b, "\n%s", line)
 	}
 	if len(r.Seen.Routing) > 0 {
 		b.WriteString("\n")

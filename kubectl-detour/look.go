@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +23,7 @@ import (
 const startWait = 2 * time.Minute
 
 // look asks, and leaves nothing behind.
-func look(ctx context.Context, a arguments) error {
+func look(ctx context.Context, a arguments, out *stdout, stderr io.Writer) error {
 	config, client, namespace, err := a.client()
 	if err != nil {
 		return exit{exitUnknown, err}
@@ -46,13 +46,13 @@ func look(ctx context.Context, a arguments) error {
 		defer stop()
 		now := int64(0)
 		if err := pods.Delete(last, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil && !apierrors.IsNotFound(err) {
-			fmt.Fprintf(os.Stderr, "kubectl detour: pod %s/%s is left, and ends by itself within %d minutes: %v\n", pod.Namespace, pod.Name, deadline/60, err)
+			fmt.Fprintf(stderr, "kubectl detour: pod %s/%s is left, and ends by itself within %d minutes: %v\n", pod.Namespace, pod.Name, deadline/60, err)
 		}
 	}()
 	if err := await(ctx, client, pod); err != nil {
 		return exit{exitUnknown, fmt.Errorf("pod %s/%s on node %s: %w", pod.Namespace, pod.Name, at.node, err)}
 	}
-	return answer(ctx, config, client, pod, a.in(at))
+	return answer(ctx, config, client, pod, a.in(at), out, stderr)
 }
 
 // explained adds to a refusal what is wanted.
@@ -110,7 +110,7 @@ func interrupted(ctx context.Context, err error, why string) error {
 }
 
 // answer runs the command in the pod, and passes on what it says and how it ends.
-func answer(ctx context.Context, config *rest.Config, client kubernetes.Interface, pod *corev1.Pod, command []string) error {
+func answer(ctx context.Context, config *rest.Config, client kubernetes.Interface, pod *corev1.Pod, command []string, out *stdout, stderr io.Writer) error {
 	t, restore, err := terminalFor(command)
 	if err != nil {
 		return exit{exitUsage, err}
@@ -130,7 +130,7 @@ func answer(ctx context.Context, config *rest.Config, client kubernetes.Interfac
 	if err != nil {
 		return exit{exitUnknown, err}
 	}
-	err = executor.StreamWithContext(ctx, t.streams())
+	err = executor.StreamWithContext(ctx, t.streams(out, stderr))
 	if code, ok := errors.AsType[clientexec.CodeExitError](err); ok {
 		return exit{code: code.Code}
 	}

@@ -12,8 +12,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -41,21 +43,35 @@ func (e exit) Unwrap() error { return e.err }
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := root().ExecuteContext(ctx)
-	if err == nil {
-		return
-	}
-	code := exitUnknown
-	if e, ok := errors.AsType[exit](err); ok {
-		code, err = e.code, e.err
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "kubectl detour:", err)
-	}
+	code := run(ctx, &stdout{file: os.Stdout}, &plain{to: os.Stderr}, os.Args[1:])
+	stop()
 	os.Exit(code)
 }
 
-func root() *cobra.Command {
+// run is the program, and gives its exit code. What could not be written nobody can read, whatever it was.
+func run(ctx context.Context, out *stdout, stderr io.Writer, args []string) (code int) {
+	c := root(out, stderr)
+	c.SetArgs(args)
+	err := c.ExecuteContext(ctx)
+	if err != nil {
+		code = exitUnknown
+	}
+	if e, ok := errors.AsType[exit](err); ok {
+		code, err = e.code, e.err
+	}
+	if out.err != nil {
+		code = exitUnknown
+		if !errors.Is(err, out.err) {
+			err = errors.Join(err, out.err)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "kubectl detour:", err)
+	}
+	return code
+}
+
+func root(out *stdout, stderr io.Writer) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "kubectl detour",
 		Short: "Say where a pod's packets go, from a workstation",
@@ -71,23 +87,53 @@ command's own: detour inspect --help, and so on.`,
 		Version:       buildVersion,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          known,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() }, // cobra asks only what runs about its arguments
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl detour"},
 	}
+	c.SetOut(out)
+	c.SetErr(stderr)
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
 	c.CompletionOptions.DisableDefaultCmd = true // kubectl asks kubectl_complete-detour
 	c.AddCommand(
-		lookCommand("inspect", "Show where a pod's packets go, who listens there, and what is wrong",
+		lookCommand(out, stderr, "inspect", "Show where a pod's packets go, who listens there, and what is wrong",
 			"  kubectl detour inspect cart-0 -n shop\n  kubectl detour inspect cart-0 -n shop -o html > cart.html\n  kubectl detour inspect cart-0 --watch"),
-		lookCommand("explain", "Say where a packet would end, and which of the pod's rules say so",
+		lookCommand(out, stderr, "explain", "Say where a packet would end, and which of the pod's rules say so",
 			"  kubectl detour explain cart-0 -n shop --from app --to 10.96.0.10:443"),
-		lookCommand("doctor", "Look for what is wrong on a node: node/NAME, or that of a pod",
+		lookCommand(out, stderr, "doctor", "Look for what is wrong on a node: node/NAME, or that of a pod",
 			"  kubectl detour doctor node/worker-1\n  kubectl detour doctor cart-0 -n shop -o json"),
 	)
+	c.InitDefaultHelpCmd()
+	for _, help := range c.Commands() {
+		if help.Name() == "help" {
+			help.Args = func(help *cobra.Command, args []string) error {
+				topic, rest, err := help.Root().Find(args)
+				if err != nil {
+					return exit{exitUsage, err}
+				}
+				return known(topic, rest)
+			}
+		}
+	}
 	return c
 }
 
+// known refuses a word that is no command of c, and names those that are nearest: cobra would show the help, and
+// end with 0.
+func known(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("%q: no command of %s", args[0], c.CommandPath())
+	c.SuggestionsMinimumDistance = 2 // letters that are wrong: cobra's own default, which it sets elsewhere
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return exit{exitUsage, fmt.Errorf("%w (did you mean %s?)", err, strings.Join(near, " or "))}
+	}
+	return exit{exitUsage, fmt.Errorf("%w (%s --help lists them)", err, c.CommandPath())}
+}
+
 // lookCommand takes its arguments as they are: most of them are for detour itself.
-func lookCommand(name, short, example string) *cobra.Command {
+func lookCommand(out *stdout, stderr io.Writer, name, short, example string) *cobra.Command {
 	use := name + " POD"
 	if name == "doctor" {
 		use = name + " POD|node/NAME"
@@ -102,7 +148,7 @@ func lookCommand(name, short, example string) *cobra.Command {
 			if err != nil {
 				return exit{exitUsage, err}
 			}
-			return look(c.Context(), a)
+			return look(c.Context(), a, out, stderr)
 		},
 		ValidArgsFunction: complete(name),
 	}

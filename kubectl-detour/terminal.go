@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -52,9 +53,11 @@ func (t terminal) Next() *remotecommand.TerminalSize {
 	return &size
 }
 
-func (t terminal) streams() remotecommand.StreamOptions {
+// streams passes on text as printable. A watch draws the screen with escapes: detour's own, which show a pod's words
+// by the same rule.
+func (t terminal) streams(out *stdout, stderr io.Writer) remotecommand.StreamOptions {
 	if !t.tty {
-		return remotecommand.StreamOptions{Stdout: os.Stdout, Stderr: os.Stderr}
+		return remotecommand.StreamOptions{Stdout: &plain{to: out}, Stderr: stderr}
 	}
-	return remotecommand.StreamOptions{Stdin: os.Stdin, Stdout: os.Stdout, Tty: true, TerminalSizeQueue: t}
+	return remotecommand.StreamOptions{Stdin: os.Stdin, Stdout: out, Tty: true, TerminalSizeQueue: t}
 }

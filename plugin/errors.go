@@ -16,7 +16,7 @@ const (
 	CodeConfig       uint = types.ErrInvalidNetworkConfig        // 7
 	CodeNamespace    uint = 8                                    // the netns is the host's own, or none
 	CodeUnavailable  uint = types.ErrPluginNotAvailable          // 50: STATUS, cannot serve ADD
-	CodeCommit       uint = 100                                  // the kernel refused the rules
+	CodeCommit       uint = 100                                  // the kernel, or a tool, refused the rules or CHECK's look at them
 	CodeDrift        uint = 101                                  // CHECK found a difference
 	CodeAnnotation   uint = 102                                  // an annotation cannot be used
 	CodeNoAnnotation uint = 103                                  // the runtime handed over no annotations

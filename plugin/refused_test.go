@@ -2,6 +2,7 @@ package plugin_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,6 +32,15 @@ func annotated(name, value string) string {
 
 // noNamespace is where a verb would fail with code 8, had it got so far.
 const noNamespace = "/nowhere/netns"
+
+// odd gives n numbers of which no two touch, so that no range takes them together.
+func odd(n int) string {
+	var numbers []string
+	for i := range n {
+		numbers = append(numbers, strconv.Itoa(2*i+1))
+	}
+	return strings.Join(numbers, "+")
+}
 
 // refusals are inputs with the code and the words that an operator gets.
 var refusals = []struct {
@@ -72,6 +82,13 @@ var refusals = []struct {
 	{"annotation", annotated("detour-cni.dev/outbound-port", `"44e"`), plugin.CodeAnnotation, `pod "shop/cart": annotation detour-cni.dev/outbound-port: "44e": not a port (want 1-65535)`},
 	{"annotation of 1 MiB", annotated("detour-cni.dev/exclude-outbound-ports", `"`+strings.Repeat("80,", 1<<20/3)+`80"`), plugin.CodeAnnotation,
 		`pod "shop/cart": annotation detour-cni.dev/exclude-outbound-ports: 1048577 bytes (want at most 262144)`},
+	{"annotation multiplies", annotated("detour-cni.dev/exclude-outbound-owners", strconv.Quote(`tcp:`+odd(101)+`:`+odd(100))), plugin.CodeAnnotation,
+		`pod "shop/cart": annotation detour-cni.dev/exclude-outbound-owners: excludeOutboundOwners: 10100 combinations of ports and uids (want at most 10000: fewer of them, or ranges)`},
+	{"annotation of Kuma's multiplies", stdin("{}", `{"kuma.io/sidecar-injected": "true", "traffic.kuma.io/transparent-proxy-config": "{\"cniMode\": true}",
+		"traffic.kuma.io/exclude-outbound-ports-for-uids": "tcp:`+strings.ReplaceAll(odd(101), "+", ",")+`:`+strings.ReplaceAll(odd(100), "+", ",")+`"}`), plugin.CodeAnnotation,
+		`pod "shop/cart": annotation traffic.kuma.io/exclude-outbound-ports-for-uids: excludeOutboundOwners: 10101 combinations of ports and uids (want at most 10000`},
+	{"option multiplies", redirectOf(`"excludeOutboundOwners": ["tcp:` + odd(101) + `:` + odd(100) + `"]`), plugin.CodeConfig,
+		"redirect.excludeOutboundOwners: 10100 combinations of ports and uids (want at most 10000: fewer of them, or ranges)"},
 	{"annotation contradicts", annotated("detour-cni.dev/dns-port", `"15001"`), plugin.CodeAnnotation,
 		`pod "shop/cart": annotation detour-cni.dev/dns-port: dnsPort: 15001 is outboundPort as well (want a port of its own)`},
 	{"claim", stdin("{}", `{"detour-cni.dev/redirect": "yes"}`), plugin.CodeAnnotation, `pod "shop/cart": annotation detour-cni.dev/redirect: "yes": not true or false`},

@@ -88,7 +88,7 @@ func Check(args *skel.CmdArgs, dialects []Dialect) (Outcome, error) {
 	if _, ok := errors.AsType[*redirect.Drift](err); ok {
 		return o, withCode(CodeDrift, err)
 	}
-	return o, namespaceError(err, CodeDrift)
+	return o, namespaceError(err, CodeCommit) // nobody could look: says nothing of the rules
 }
 
 // Del takes out what this attachment's ADD installed. The error is for the log

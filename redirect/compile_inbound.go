@@ -153,12 +153,18 @@ func tproxyRules(s Spec) []Rule {
 	return append(rules, Rule{Match{TCP{}}, Jump{Chain: chainTProxyIn}, "the rest is inbound"})
 }
 
-// tproxyInRules: the drop at the end is for backends whose tproxy lets a packet
+// tproxyInRules: a SYN opens a connection and belongs to none, whatever is there of an
+// earlier one with the same ports. A socket in TIME_WAIT would be given the SYN and hand it
+// to whoever listens there, the app (ADR 24). Answers to what the pod has opened are those
+// against the connection's direction: established is also what a client sends, as the SYN
+// on an entry that it has kept, and the ACK that answers a SYN cookie and has no socket yet.
+//
+// The drop at the end is for backends whose tproxy lets a packet
 // go on when nobody listens; it would reach the app past the mesh.
 func tproxyInRules(s Spec) []Rule {
 	return slices.Concat(exemptInbound(s), []Rule{
-		{Match{TCP{}, TransparentSocket{}}, Jump{Chain: chainDivert}, "the proxy holds this connection already"},
-		{Match{TCP{}, CTState{CTEstablished | CTRelated}}, Return{}, "answers to what the pod itself has opened"},
+		{Match{TCP{}, Not{SYN{}}, TransparentSocket{}}, Jump{Chain: chainDivert}, "the proxy holds this connection already"},
+		{Match{TCP{}, Not{SYN{}}, CTReply{}}, Return{}, "answers to what the pod itself has opened"},
 	}, inboundPorts(s, func(m Match) []Rule {
 		return []Rule{
 			{m, TProxyTo{Port: s.InboundPort, Mark: s.TProxyMark}, "inbound goes to the proxy, both addresses kept"},

@@ -45,10 +45,11 @@ func holds(c Cond, p Packet) Answer {
 	case ConnMark:
 		return answer(!p.untracked && p.ConnMark == c.Value)
 	case CTState:
-		if p.untracked {
-			return answer(c.States&CTInvalid != 0)
-		}
-		return answer(p.State&c.States != 0)
+		return answer(p.state()&c.States != 0)
+	case CTReply:
+		return answer(p.Reply)
+	case SYN:
+		return answer(p.opens())
 	case LocalSrc:
 		return answer(!p.ForeignSrc)
 	case TransparentSocket:
@@ -88,11 +89,11 @@ func holds(c Cond, p Packet) Answer {
 // holds knows the flags of a connection's first packet: SYN, and nobody knows whether it asks
 // for ECN with the two highest (tcp_ecn in ip-sysctl(7), RFC 3168).
 func (c Flags) holds(p Packet) Answer {
-	const syn, ecn = 0x02, 0xc0
+	const ecn = 0xc0
 	switch {
-	case p.Proto != TCPProto || p.State&CTNew == 0 || p.TransparentSocket:
+	case !p.opens():
 		return CannotSay
-	case (c.Set^syn)&c.Mask&^ecn != 0:
+	case (c.Set^FlagSYN)&c.Mask&^ecn != 0:
 		return No
 	case c.Mask&ecn != 0:
 		return CannotSay

@@ -16,6 +16,7 @@ type Packet struct {
 	NoSocket bool   // sent by the kernel itself: a reset, an echo reply
 
 	State          CTStates // 0 is CTNew
+	Reply          bool     // whom it is for has opened the connection, as conntrack saw it
 	Mark, ConnMark uint32
 	// Own are the addresses of this namespace besides the loopback network. Without them nobody
 	// knows whether an address that DNAT gives is one.
@@ -24,10 +25,29 @@ type Packet struct {
 	ForeignSrc bool
 	// TransparentSocket: a socket with IP_TRANSPARENT has this connection already.
 	TransparentSocket bool
+	// SYN: it opens a connection, though there is one of these very addresses and ports:
+	// conntrack still knows it (State), or a socket in TIME_WAIT holds it
+	// (TransparentSocket). A new one's first packet is a SYN without a word here.
+	SYN bool
 	// NoListener: no transparent socket listens on the port that tproxy names.
 	NoListener bool
 
 	untracked bool // before conntrack: it has no state but invalid, and no connection's mark
+}
+
+// state is conntrack's, as far as it has looked.
+func (p Packet) state() CTStates {
+	if p.untracked {
+		return CTInvalid
+	}
+	return p.State
+}
+
+// opens reports whether the packet is a TCP connection's first. One that a helper has
+// told conntrack of (related) opens a connection like any other.
+func (p Packet) opens() bool {
+	first := p.State&(CTNew|CTRelated) != 0 && !p.TransparentSocket
+	return p.Proto == TCPProto && (p.SYN || first)
 }
 
 // Verdict is what becomes of a packet.

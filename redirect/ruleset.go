@@ -178,6 +178,12 @@ type (
 	ConnMark struct{ Value uint32 }
 	// CTState holds for conntrack states.
 	CTState struct{ States CTStates }
+	// CTReply holds for packets against the direction in which conntrack saw their
+	// connection open: nft's ct direction reply.
+	CTReply struct{}
+	// SYN holds for the packet that opens a TCP connection, as iptables' --syn does: SYN,
+	// and none of ACK, RST and FIN. TCP stands before it in the Match.
+	SYN struct{}
 	// LocalSrc holds for sources that are addresses of this namespace.
 	LocalSrc struct{}
 	// TransparentSocket holds where a socket with IP_TRANSPARENT takes the packet.
@@ -212,6 +218,8 @@ func (GID) cond()               {}
 func (Mark) cond()              {}
 func (ConnMark) cond()          {}
 func (CTState) cond()           {}
+func (CTReply) cond()           {}
+func (SYN) cond()               {}
 func (LocalSrc) cond()          {}
 func (TransparentSocket) cond() {}
 func (Not) cond()               {}
@@ -221,6 +229,13 @@ func (LocalDst) cond()          {}
 func (Flags) cond()             {}
 func (Fragment) cond()          {}
 func (Opaque) cond()            {}
+
+// The flags of TCP (RFC 9293, 3.1) that SYN compares: FlagSYN alone of FlagsSYN, which
+// are FIN, SYN, RST and ACK.
+const (
+	FlagSYN  = 0x02
+	FlagsSYN = 0x17
+)
 
 // CTStates is a set of conntrack states; the bits are netfilter's
 // (NF_CT_STATE_BIT, linux/netfilter/nf_conntrack_common.h), as nft's ct state has them.

@@ -12,7 +12,10 @@ import (
 
 // RulesVersion numbers how rules are compiled and rendered. It goes up when the
 // same Spec begins to give other rules, so that CHECK does not take an upgrade for drift.
-const RulesVersion = 1
+//
+//	1  until 2026-11
+//	2  tproxy: a SYN is never taken for part of a connection that is there (ADR 24)
+const RulesVersion = 2
 
 // Stamp is what ADD writes next to its rules, in two rule comments: CHECK and
 // DEL need no state outside the namespace.

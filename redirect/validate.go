@@ -11,7 +11,7 @@ import (
 // or a Spec that would send the proxy's own calls back to it. The error names
 // the key, as configuration spells it, the value, and what was wanted.
 func (s Spec) Validate() error {
-	for _, check := range []func(Spec) error{checkModes, checkPorts, checkOwners, checkTProxy, checkInterfaces, checkDNS, checkPassthrough} {
+	for _, check := range []func(Spec) error{checkModes, checkPorts, checkOwners, checkTProxy, checkInterfaces, checkDNS, checkPassthrough, checkCombinations} {
 		if err := check(s); err != nil {
 			return err
 		}
@@ -71,6 +71,33 @@ func checkOwners(s Spec) error {
 		if len(o.UIDs) == 0 {
 			return fmt.Errorf("excludeOutboundOwners[%d].uids: [] (want at least one uid)", i)
 		}
+	}
+	return nil
+}
+
+// maxCombinations is how many pairs two lists may make that are combined in the
+// rules, since the pairs are the square of what somebody wrote: iptables needs a rule
+// for nearly each, and an annotation of 256 KiB makes 400 million. Real tuples
+// (Kuma's exclude-outbound-ports-for-uids) make a handful.
+const maxCombinations = 10_000
+
+// checkCombinations bounds the lists that multiply. It is the same for every backend, so
+// that a Spec is good or bad on all nodes alike.
+func checkCombinations(s Spec) error {
+	var owners, servers uint64
+	for _, o := range s.ExcludeOutboundOwners {
+		owners += uint64(max(1, len(Merge(o.Ports)))) * uint64(len(Merge(o.UIDs)))
+	}
+	if owners > maxCombinations {
+		return fmt.Errorf("excludeOutboundOwners: %d combinations of ports and uids (want at most %d: fewer of them, or ranges)", owners, maxCombinations)
+	}
+	for _, r := range s.RerouteInterfaces {
+		if r.DNS {
+			servers += uint64(len(s.DNSServers.Prefixes))
+		}
+	}
+	if servers > maxCombinations {
+		return fmt.Errorf("rerouteInterfaces: %d combinations with dnsServers (want at most %d: fewer of them, or wider prefixes)", servers, maxCombinations)
 	}
 	return nil
 }

@@ -155,7 +155,8 @@ func (f family) lands(dst netip.AddrPort, want uint16, callers *callers) (state,
 	return proved, fmt.Sprintf("a call to %s lands on port %d", dst, want)
 }
 
-// letThrough proves that the proxy's own call does not come back to it.
+// letThrough proves that the proxy's own call does not come back to it: nobody answers, or the
+// gateway says that it went no further. A call that is refused was bent, to another port than ours.
 func (f family) letThrough(o options) result {
 	r := result{what: f.name + " the proxy's own calls out"}
 	l, err := net.Listen("tcp"+f.suffix, fmt.Sprintf(":%d", o.outboundPort))
@@ -166,12 +167,32 @@ func (f family) letThrough(o options) result {
 		return r
 	}
 	dst := netip.AddrPortFrom(f.stranger, 80)
-	if _, err := f.call(dst); err == nil {
+	_, err = f.callWithin(dst, f.oneHop)
+	var timeout net.Error
+	switch {
+	case err == nil:
 		r.state, r.why = broken, fmt.Sprintf("a call to %s is answered from inside the pod: it loops", dst)
-		return r
+	case errors.Is(err, syscall.ECONNREFUSED):
+		r.state, r.why = broken, fmt.Sprintf("a call to %s is refused inside the pod: it is bent to a port where nobody listens", dst)
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		r.state, r.why = proved, fmt.Sprintf("a call to %s leaves the pod", dst)
+	default:
+		r.state, r.why = unknown, fmt.Sprintf("a call to %s: %v", dst, reason(err))
 	}
-	r.state, r.why = proved, fmt.Sprintf("a call to %s leaves the pod", dst)
 	return r
+}
+
+// oneHop lets a call's packets go no further than the pod's gateway, which says so (time exceeded, to
+// the caller EHOSTUNREACH). What is answered or refused then was so in the pod: not by a firewall
+// that resets, nor by a proxy on the way out.
+func (f family) oneHop(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) {
+		level, option := syscall.IPPROTO_IP, syscall.IP_TTL
+		if f.suffix == "6" {
+			level, option = syscall.IPPROTO_IPV6, syscall.IPV6_UNICAST_HOPS
+		}
+		_ = syscall.SetsockoptInt(int(fd), level, option, 1) // without it the proof is weaker, not wrong
+	})
 }
 
 // direct proves that a call inside the pod reaches the very port that it is for.
@@ -240,10 +261,13 @@ func (f family) dns(want uint16) result {
 }
 
 // call connects and hangs up; local is the caller's end.
-func (f family) call(to netip.AddrPort) (local string, err error) {
+func (f family) call(to netip.AddrPort) (local string, err error) { return f.callWithin(to, nil) }
+
+// callWithin is call from a socket that control has set up.
+func (f family) callWithin(to netip.AddrPort, control func(network, address string, c syscall.RawConn) error) (local string, err error) {
 	ctx, stop := context.WithTimeout(context.Background(), patience)
 	defer stop()
-	var d net.Dialer
+	d := net.Dialer{Control: control}
 	c, err := d.DialContext(ctx, "tcp"+f.suffix, to.String())
 	if err != nil {
 		return "", err

@@ -168,6 +168,32 @@ func TestBadPods(t *testing.T) {
 	want(t, alone, path, app, exitUnknown, "nothing could be proved")
 }
 
+// The rules know another user, and bend to another port, than the check is told: the proxy's call
+// goes to a port where nobody listens. That it is refused does not mean that it got out.
+func TestAProxyThatTheRulesDoNotKnow(t *testing.T) {
+	path := program(t)
+	n := pod(t)
+	commit(t, n, compiled(t, func(s *redirect.Spec) { s.Loopback = redirect.Bypass }))
+	want(t, n, path, 2102, exitBroken, "IPv4 the proxy's own calls out (a call to 198.51.100.1:80 is refused inside the pod: it is bent to a port where nobody listens); IPv6 the proxy's own calls out",
+		"--as", "proxy", "--loopback", "bypass", "--outbound-port", "4140")
+}
+
+// A firewall beyond the pod that resets what it does not let out is no fault of the pod's.
+func TestWhatIsRefusedOutsideHasLeft(t *testing.T) {
+	path := program(t)
+	redirecttest.NeedsKernel(t)
+	n, gateway := redirecttest.NewNetNS(t), redirecttest.NewNetNS(t)
+	n.IP(t, "link set lo up", "link add eth0 type veth peer name wire netns "+gateway.Path, "link set eth0 up",
+		"addr add 10.9.0.2/24 dev eth0", "addr add fd09::2/64 dev eth0 nodad")
+	gateway.IP(t, "link set wire up", "addr add 10.9.0.1/24 dev wire", "addr add fd09::1/64 dev wire nodad",
+		"link add out type veth peer name away", "link set away up", "link set out up", "route add default dev out", "route add ::/0 dev out")
+	n.IP(t, "route add default via 10.9.0.1", "route add ::/0 via fd09::1")
+	gateway.Sysctl(t, "ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1")
+	gateway.Run(t, "add table inet t\nadd chain inet t f { type filter hook forward priority 0; }\nadd rule inet t f meta l4proto tcp reject with tcp reset\n", "nft", "-f", "-")
+	commit(t, n, compiled(t, nil))
+	want(t, n, path, sidecar, 0, "ok: IPv4 the proxy's own calls out, IPv4 the proxy's call to its own pod, IPv6 the proxy's own calls out", "--as", "proxy")
+}
+
 // The proxy is there already and holds its ports: no false alarm, and no false comfort.
 func TestHeldPorts(t *testing.T) {
 	path := program(t)

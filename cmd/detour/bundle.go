@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/detour-cni/detour/inspect"
+	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/install"
 	"github.com/detour-cni/detour/plugin"
 	"github.com/detour-cni/detour/plugin/mesh"
@@ -48,13 +49,16 @@ Of the pods' annotations only what follows from them is packed; --annotations pa
 				return exit{exitUnknown, err}
 			}
 			if output == "-" {
-				return pack(c.OutOrStdout(), files)
+				return pack(raw(c.OutOrStdout()), files)
 			}
 			f, err := os.OpenFile(output, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 			if err != nil {
 				return exit{exitUsage, err}
 			}
-			return errors.Join(pack(f, files), f.Close())
+			if err := errors.Join(pack(f, files), f.Close()); err != nil {
+				return exit{exitUnknown, err}
+			}
+			return nil
 		},
 	}
 	flags.register(c)
@@ -113,24 +117,24 @@ func confDir(dir string) string {
 	var b strings.Builder
 	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
 		if err != nil {
-			fmt.Fprintf(&b, "%s: %v\n", path, err)
+			words.Fprintf(&b, "%s: %v\n", path, err)
 			return nil
 		}
 		info, err := e.Info()
 		if err != nil || e.IsDir() {
 			return nil
 		}
-		fmt.Fprintf(&b, "%s %6d %s %s", info.Mode(), info.Size(), info.ModTime().UTC().Format(time.RFC3339), path)
+		words.Fprintf(&b, "%s %6d %s %s", info.Mode(), info.Size(), info.ModTime().UTC().Format(time.RFC3339), path)
 		if text, err := os.ReadFile(path); err == nil && strings.HasSuffix(path, ".conflist") {
 			if list, err := install.ParseList(text); err == nil {
-				fmt.Fprintf(&b, " plugins: %s", strings.Join(list.Types(), ", "))
+				words.Fprintf(&b, " plugins: %s", strings.Join(list.Types(), ", "))
 			}
 		}
 		b.WriteString("\n")
 		return nil
 	})
 	if err != nil {
-		fmt.Fprintf(&b, "%v\n", err)
+		words.Fprintf(&b, "%v\n", err)
 	}
 	return b.String()
 }
@@ -153,6 +157,7 @@ func pack(w io.Writer, files []packed) error {
 	z := gzip.NewWriter(w)
 	t := tar.NewWriter(z)
 	for _, f := range files {
+		f.text = words.Text(f.text) // its reader unpacks it on a terminal
 		if err := t.WriteHeader(&tar.Header{Name: "detour/" + f.name, Mode: 0o600, Size: int64(len(f.text)), ModTime: time.Now()}); err != nil {
 			return err
 		}

@@ -201,14 +201,14 @@ func (m meant) arriving(to netip.AddrPort, proto redirect.Proto, uplink string) 
 // printChanges shows them as a table. Changes are findings.
 func printChanges(w io.Writer, all []change) error {
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(w, "no packet changes its way")
+		_, err := io.WriteString(w, "no packet changes its way\n")
 		return err
 	}
 	slices.SortStableFunc(all, func(a, b change) int { return cmp.Compare(a.who, b.who) })
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "WHO\tPROTO\tTO\tPORTS\tBEFORE\tAFTER")
+	words.Fprintf(t, "WHO\tPROTO\tTO\tPORTS\tBEFORE\tAFTER\n")
 	for _, c := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", c.who, c.proto, c.to, words.List(c.ports), c.before, c.after)
+		words.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", c.who, c.proto, c.to, words.List(c.ports), c.before, c.after)
 	}
 	if err := t.Flush(); err != nil {
 		return err

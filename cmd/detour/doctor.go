@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/detour-cni/detour/inspect"
+	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/install"
 )
 
@@ -213,9 +214,9 @@ func tell(w io.Writer, all []symptom, output string) error {
 	}
 	for _, s := range all {
 		mark := map[string]string{stateOK: "ok", stateWrong: "!!", stateUnknown: " ?"}[s.State]
-		fmt.Fprintf(w, "%s %s\n", mark, s.What)
+		words.Fprintf(w, "%s %s\n", mark, s.What)
 		if s.Do != "" {
-			fmt.Fprintf(w, "   %s\n", s.Do)
+			words.Fprintf(w, "   %s\n", s.Do)
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/detour-cni/detour/demo/proxy"
+	"github.com/detour-cni/detour/inspect/words"
 )
 
 // exampleCommand is an app and a proxy for a first pod (deploy/examples/first-pod.yaml), so that it needs no
@@ -35,7 +35,7 @@ const callPause = 10 * time.Second
 func exampleApp(ctx context.Context, out io.Writer) error {
 	log := slog.New(slog.NewTextHandler(out, nil))
 	server := &http.Server{Addr: ":8080", ReadHeaderTimeout: callPause, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "the app was called by %s\n", r.RemoteAddr)
+		words.Fprintf(w, "the app was called by %s\n", r.RemoteAddr)
 	})}
 	go func() {
 		to := net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"))

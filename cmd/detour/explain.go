@@ -56,7 +56,7 @@ Exit code 0: there is an answer. 2: usage. 3: nobody can say.`,
 				return err
 			}
 			if err := e.print(c.OutOrStdout(), output); err != nil {
-				return exit{exitUsage, err}
+				return err
 			}
 			if e.out.Verdict == redirect.Unknown {
 				return exit{code: exitUnknown}
@@ -160,26 +160,29 @@ func (e explanation) print(w io.Writer, output string) error {
 		}
 		return err
 	}
-	return fmt.Errorf("--output: %q (want text or json)", output)
+	return exit{exitUsage, fmt.Errorf("--output: %q (want text or json)", output)}
 }
 
 // text shows each rule that looked at the packet, those that fit with an arrow.
 func (e explanation) text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", packetWords(e.packet))
-	fmt.Fprintf(&b, "rules: %s\n", e.of.Why)
+	words.Fprintf(&b, "%s\n", packetWords(e.packet))
+	words.Fprintf(&b, "rules: %s\n", e.of.Why)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	chain := ""
 	for _, s := range e.out.Steps {
 		at := fmt.Sprintf("%s, %s %s", s.Chain, s.Table, s.Hook)
 		if at != chain {
 			chain = at
-			fmt.Fprintf(t, "\n%s\n", at)
+			words.Fprintf(t, "\n%s\n", at)
 		}
-		fmt.Fprintf(t, "%s %d\t%s\t%s\t%s\n", arrow(s.Matched), s.Index+1, words.Match(s.Rule.Match), words.Target(s.Rule.Target), s.Rule.Why)
+		words.Fprintf(t, "%s %d\t%s\t%s\t%s\n", arrow(s.Matched), s.Index+1, words.Match(s.Rule.Match), words.Target(s.Rule.Target), s.Rule.Why)
 	}
 	t.Flush() //nolint:errcheck // a strings.Builder takes everything
-	fmt.Fprintf(&b, "\n=> %s\n", e.answer())
+	words.Fprintf(&b, "\n=> %s\n", e.answer())
+	if e.out.Verdict != redirect.Unknown {
+		words.Fprintf(&b, "   %s\n", e.out.Why())
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -194,7 +197,7 @@ func arrow(a redirect.Answer) string {
 	return " ?"
 }
 
-// answer is the outcome in a sentence, with the reason of the rule that decided.
+// answer is the outcome in a sentence.
 func (e explanation) answer() string {
 	var what string
 	switch o := e.out; o.Verdict {
@@ -213,7 +216,7 @@ func (e explanation) answer() string {
 	default:
 		what = fmt.Sprintf("pass: it goes to %s", e.packet.Dst)
 	}
-	return what + "\n   " + e.out.Why()
+	return what
 }
 
 // explainJSON is `detour explain -o json`.

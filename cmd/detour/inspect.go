@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/detour-cni/detour/inspect"
+	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/install"
 	"github.com/detour-cni/detour/install/cri"
 	"github.com/detour-cni/detour/plugin"
@@ -65,7 +66,7 @@ Exit code 0: nothing is wrong. 1: something is, and said. 2: usage. 3: nobody ca
 				return exit{exitUsage, err}
 			}
 			if watch {
-				if err := checkWatch(c.OutOrStdout(), output, all); err != nil {
+				if err := checkWatch(raw(c.OutOrStdout()), output, all); err != nil {
 					return exit{exitUsage, err}
 				}
 			}
@@ -74,7 +75,7 @@ Exit code 0: nothing is wrong. 1: something is, and said. 2: usage. 3: nobody ca
 				return unfound
 			}
 			if watch {
-				return look.watch(c.Context(), c.OutOrStdout(), targets[0], output)
+				return look.watch(c.Context(), raw(c.OutOrStdout()), targets[0], output)
 			}
 			reports, gone := look.reports(targets)
 			if err := show(c.OutOrStdout(), reports, output); err != nil {
@@ -205,7 +206,7 @@ func show(w io.Writer, reports []inspect.Report, output string) error {
 		if text, err = indented(inspect.NewDocument(reports)); err == nil && output == "yaml" {
 			var y []byte
 			y, err = yaml.JSONToYAML([]byte(text))
-			text = string(y)
+			text = words.Text(string(y)) // it has escapes for all but what turns the direction of text
 		}
 	case "svg", "html":
 		draw := map[string]func(inspect.Report) (string, error){"svg": inspect.SVG, "html": inspect.HTML}[output]

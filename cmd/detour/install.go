@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/install"
 )
 
@@ -89,9 +89,9 @@ func showPlan(w io.Writer, node install.Node) error {
 	if err != nil && len(report.Plan.Steps) == 0 {
 		return err
 	}
-	fmt.Fprintf(w, "# mode %s: %s\n", report.Plan.Mode, report.Plan.Why)
+	words.Fprintf(w, "# mode %s: %s\n", report.Plan.Mode, report.Plan.Why)
 	if report.Binary != install.BinaryCurrent {
-		fmt.Fprintf(w, "# %s/%s: %s, would be written\n", node.BinDir, install.PluginType, report.Binary)
+		words.Fprintf(w, "# %s/%s: %s, would be written\n", node.BinDir, install.PluginType, report.Binary)
 	}
 	for _, s := range report.Plan.Steps {
 		old, now := s.Path, s.Path
@@ -101,16 +101,16 @@ func showPlan(w io.Writer, node install.Node) error {
 		if s.Text == nil {
 			now = os.DevNull
 		}
-		fmt.Fprintf(w, "# %s: found %s, would be %s\n", s.Path, s.Found(), s.What())
+		words.Fprintf(w, "# %s: found %s, would be %s\n", s.Path, s.Found(), s.What())
 		if _, err := w.Write(diff.Diff(old, s.Was, now, s.Text)); err != nil {
 			return err
 		}
 	}
 	if !report.Changed() {
-		fmt.Fprintln(w, "# nothing to change")
+		words.Fprintf(w, "# nothing to change\n")
 	}
 	for _, warning := range report.Plan.Warnings {
-		fmt.Fprintln(w, "# warning:", warning)
+		words.Fprintf(w, "# warning: %s\n", warning)
 	}
 	return err // of a node whose chain would be left
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/detour-cni/detour/inspect/words"
 )
 
 // daemonSet is what matters of one.
@@ -70,7 +72,7 @@ func leaveAll(ctx context.Context, out io.Writer, a api, namespace string, names
 		err := turn(ctx, a, namespace, name)
 		switch {
 		case isGone(err):
-			fmt.Fprintf(out, "%s: gone already. What it left on the nodes goes on working; \"detour uninstall\" there takes it out.\n", name)
+			words.Fprintf(out, "%s: gone already. What it left on the nodes goes on working; \"detour uninstall\" there takes it out.\n", name)
 		case err != nil:
 			return err
 		default:
@@ -83,8 +85,8 @@ func leaveAll(ctx context.Context, out io.Writer, a api, namespace string, names
 		all.Go(func() { said[i], errs[i] = waitLeft(ctx, a, namespace, name) })
 	}
 	all.Wait()
-	fmt.Fprint(out, strings.Join(said, ""))
-	return errors.Join(errs...)
+	_, err := io.WriteString(out, strings.Join(said, ""))
+	return errors.Join(append(errs, err)...)
 }
 
 // turn makes the DaemonSet's pods uninstall, all nodes at once.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
+
+	"github.com/detour-cni/detour/inspect/words"
 )
 
 // buildVersion is set by the linker: -X main.buildVersion=v1.2.3.
@@ -38,22 +41,37 @@ func (e exit) Unwrap() error { return e.err }
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	err := root().ExecuteContext(ctx)
-	if err == nil {
-		return
+	code := run(ctx, &stdout{file: os.Stdout}, os.Stderr, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run is the program, and gives its exit code. What could not be written nobody can read, whatever it was.
+func run(ctx context.Context, out *stdout, stderr io.Writer, args []string) (code int) {
+	c := root(&words.Writer{To: out})
+	c.SetErr(stderr)
+	c.SetArgs(args)
+	err := c.ExecuteContext(ctx)
+	if err != nil {
+		code = exitFindings
 	}
-	code := exitFindings
 	if e, ok := errors.AsType[exit](err); ok {
 		code = e.code
 		err = e.err
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "detour:", err)
+	if out.err != nil {
+		code = exitUnknown
+		if !errors.Is(err, out.err) {
+			err = errors.Join(err, out.err)
+		}
 	}
-	os.Exit(code)
+	if err != nil {
+		_, _ = io.WriteString(stderr, "detour: "+words.Text(err.Error())+"\n") // of several causes each has a line; there is nobody else to tell
+	}
+	return code
 }
 
-func root() *cobra.Command {
+func root(out io.Writer) *cobra.Command {
 	c := &cobra.Command{
 		Use:           "detour",
 		Short:         "Bend pods' traffic into their sidecar proxy, from the node",
@@ -64,7 +82,11 @@ func root() *cobra.Command {
 	}
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
 	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return fromEnvironment(c.Flags(), os.LookupEnv) }
+	c.SetOut(out)
 	c.AddCommand(installCommand(), uninstallCommand(), statusCommand(), renderCommand(), explainCommand(), inspectCommand(), doctorCommand(), bundleCommand(), manCommand(), leaveCommand(), untaintCommand(), pauseCommand(), exampleCommand())
+	c.InitDefaultHelpCmd()
+	c.InitDefaultCompletionCmd()
+	strict(c)
 	return c
 }
 

@@ -22,7 +22,10 @@ func manCommand() *cobra.Command {
 			}
 			root := c.Root()
 			root.DisableAutoGenTag = true // no date: the same build writes the same pages
-			return doc.GenManTree(root, &doc.GenManHeader{Title: "DETOUR", Section: "1", Source: "detour " + buildVersion}, args[0])
+			if err := doc.GenManTree(root, &doc.GenManHeader{Title: "DETOUR", Section: "1", Source: "detour " + buildVersion}, args[0]); err != nil {
+				return exit{exitUnknown, err}
+			}
+			return nil
 		},
 	}
 }

@@ -18,6 +18,9 @@ import (
 //	pod NAME                       makes a pod; $NAME is the path of its network namespace
 //	redirect NAME SPEC [BACKEND]   what ADD would do for a redirect
 //	listen NAME UID PORT...        sockets of an owner, until the script ends
+//	process NAME UID PORT COMM     a process that names itself so ("\x1b[2J"), and listens, until the script ends
+//	printable stdout, xml          stdout has nothing that a terminal obeys; it is well-formed XML
+//	decoded TEXT...                stdout's JSON has these texts, byte for byte
 func TestScriptsOnPods(t *testing.T) {
 	redirecttest.NeedsKernel(t)
 	files, err := filepath.Glob("../../testdata/detour/netns/*.txtar")
@@ -36,8 +39,10 @@ func TestScriptsOnPods(t *testing.T) {
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"schema":  schema,
-					"runtime": runtime,
+					"schema":    schema,
+					"runtime":   runtime,
+					"printable": printable, "xml": wellFormed, "decoded": decoded,
+					"process": func(ts *testscript.TestScript, _ bool, args []string) { startNamed(ts, pods[args[0]], args[1:]) },
 					"pod": func(ts *testscript.TestScript, _ bool, args []string) {
 						pods[args[0]] = redirecttest.NewPod(t)
 						ts.Setenv(args[0], pods[args[0]].Path)

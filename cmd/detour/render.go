@@ -39,7 +39,7 @@ mesh's injector: that is where the annotations come from.`,
 				return err
 			}
 			if !decided.Redirect {
-				fmt.Fprintln(c.ErrOrStderr(), "no rules:", decided.Why)
+				words.Fprintf(c.ErrOrStderr(), "no rules: %s\n", decided.Why)
 			}
 			rs, err := decided.rules()
 			if err != nil {
@@ -50,7 +50,7 @@ mesh's injector: that is where the annotations come from.`,
 				return exit{exitUsage, err}
 			}
 			for _, n := range besides(rs, output, backend, family) {
-				fmt.Fprintln(c.ErrOrStderr(), n)
+				words.Fprintf(c.ErrOrStderr(), "%s\n", n)
 			}
 			_, err = io.WriteString(c.OutOrStdout(), text)
 			return err
@@ -124,24 +124,24 @@ func extras(rs redirect.RuleSet) []string {
 // prose says the rules as a person would: a table a chain.
 func prose(d decided, rs redirect.RuleSet) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", d.Why)
+	words.Fprintf(&b, "%s\n", d.Why)
 	for _, n := range d.Notes {
-		fmt.Fprintf(&b, "note: %s\n", n)
+		words.Fprintf(&b, "note: %s\n", n)
 	}
 	for _, c := range rs.Chains {
 		at := "only jumped to"
 		if c.Hook != redirect.NoHook {
 			at = fmt.Sprintf("%s %s", c.Table, c.Hook)
 		}
-		fmt.Fprintf(&b, "\n%s, %s\n", c.Name, at)
+		words.Fprintf(&b, "\n%s, %s\n", c.Name, at)
 		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		for i, r := range c.Rules {
-			fmt.Fprintf(t, "  %d\t%s\t%s\t%s\n", i+1, words.Match(r.Match), words.Target(r.Target), r.Why)
+			words.Fprintf(t, "  %d\t%s\t%s\t%s\n", i+1, words.Match(r.Match), words.Target(r.Target), r.Why)
 		}
 		t.Flush() //nolint:errcheck // a strings.Builder takes everything
 	}
 	for _, e := range extras(rs) {
-		fmt.Fprintf(&b, "\nbesides the rules: %s", e)
+		words.Fprintf(&b, "\nbesides the rules: %s", e)
 	}
 	return strings.TrimSuffix(b.String(), "\n") + "\n"
 }
@@ -190,14 +190,14 @@ func renderedJSON(d decided, rs redirect.RuleSet) (string, error) {
 	return indented(out)
 }
 
-// indented is JSON for people and programs: two spaces, and <>& as they are.
+// indented is JSON for people and programs: two spaces, <>& as they are, and what a terminal obeys escaped.
 func indented(v any) (string, error) {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	err := e.Encode(v)
-	return b.String(), err
+	return words.JSON(b.String()), err
 }
 
 var errNoSource = errors.New("of whom? want --spec FILE or --annotations FILE")

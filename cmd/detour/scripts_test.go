@@ -16,7 +16,7 @@ import (
 
 // TestMain lets scripts run this very program as `detour`.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"detour": main})
+	testscript.Main(m, map[string]func(){"detour": main, "named": named})
 }
 
 // TestScripts runs the commands that need no kernel: testdata/detour/*.txtar.

@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
+
+	"github.com/detour-cni/detour/inspect/words"
 )
 
 func listenFlag(c *cobra.Command, listen *string) {
@@ -20,6 +22,9 @@ func listenFlag(c *cobra.Command, listen *string) {
 func serve(listen string, ready func() error, metrics prometheus.Gatherer, ended func(error)) (closeServer func() error, err error) {
 	if listen == "" {
 		return func() error { return nil }, nil
+	}
+	if _, _, err := net.SplitHostPort(listen); err != nil {
+		return nil, exit{exitUsage, fmt.Errorf("--listen: %q (want ADDRESS:PORT)", listen)}
 	}
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
@@ -33,13 +38,13 @@ func serve(listen string, ready func() error, metrics prometheus.Gatherer, ended
 func routes(ready func() error, metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { words.Fprintf(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, "ok")
+		words.Fprintf(w, "ok\n")
 	})
 	return mux
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/install"
 	"github.com/detour-cni/detour/plugin"
 )
@@ -120,7 +121,7 @@ func (s status) print(w io.Writer, output string) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(key, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
+	line := func(key, format string, args ...any) { words.Fprintf(t, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
 	line("runtime", "%s", s.Runtime)
 	line("binary", "%s", s.Binary)
 	if s.NoNet != "" {

@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/install"
 )
 
@@ -101,15 +101,15 @@ func leaveAndStay(c *cobra.Command, node install.Node, grace time.Duration, cach
 func sayFarewell(c *cobra.Command, f install.Farewell) {
 	out := c.OutOrStdout()
 	for _, s := range f.Steps {
-		fmt.Fprintln(out, s.What(), s.Path)
+		words.Fprintf(out, "%s %s\n", s.What(), s.Path)
 	}
 	if f.Binary {
-		fmt.Fprintln(out, "removed the binary")
+		words.Fprintf(out, "removed the binary\n")
 	}
 	for _, left := range f.Left {
-		fmt.Fprintln(out, "left", left)
+		words.Fprintf(out, "left %s\n", left)
 	}
 	if len(f.Steps) == 0 && !f.Binary && len(f.Left) == 0 {
-		fmt.Fprintln(out, "nothing of ours was here")
+		words.Fprintf(out, "nothing of ours was here\n")
 	}
 }

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/detour-cni/detour/inspect/words"
 )
 
 func untaintCommand() *cobra.Command {
@@ -22,6 +25,9 @@ chain has detour. It looks every two seconds while the taint is there, and then 
 		Example: "  detour untaint --node $NODE_NAME",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if node == "" {
+				return exit{exitUsage, errors.New("--node: want the name of this node")}
+			}
 			a, err := inCluster()
 			if err != nil {
 				return err
@@ -29,10 +35,10 @@ chain has detour. It looks every two seconds while the taint is there, and then 
 			for {
 				pause := time.Minute
 				if done, err := untaint(c.Context(), a, node, key, ready); err != nil {
-					fmt.Fprintln(c.ErrOrStderr(), "untaint:", err)
+					words.Fprintf(c.ErrOrStderr(), "untaint: %v\n", err)
 					pause = 2 * time.Second
 				} else if done {
-					fmt.Fprintf(c.ErrOrStderr(), "untaint: took %s off %s\n", key, node)
+					words.Fprintf(c.ErrOrStderr(), "untaint: took %s off %s\n", key, node)
 				}
 				select {
 				case <-c.Context().Done():

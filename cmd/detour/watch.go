@@ -23,8 +23,10 @@ const (
 
 // watch shows a pod again each second, with packets a second, until it is interrupted or the pod is gone.
 func (l looker) watch(ctx context.Context, w io.Writer, t target, output string) (err error) {
-	fmt.Fprint(w, enter)
-	defer fmt.Fprint(w, leave)
+	if _, err := io.WriteString(w, enter); err != nil {
+		return exit{exitUnknown, err}
+	}
+	defer io.WriteString(w, leave) //nolint:errcheck // the terminal is gone
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var (
@@ -39,7 +41,9 @@ func (l looker) watch(ctx context.Context, w io.Writer, t target, output string)
 		r, now := reports[0], time.Now()
 		r.Before, r.Elapsed = before, now.Sub(at)
 		before, at = &r.Seen.Rules, now
-		fmt.Fprint(w, fresh, inspect.Table(r, output == "wide"))
+		if _, err := io.WriteString(w, fresh+inspect.Table(r, output == "wide")); err != nil {
+			return exit{exitUnknown, err}
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -50,13 +54,13 @@ func (l looker) watch(ctx context.Context, w io.Writer, t target, output string)
 
 // checkWatch says why nothing can be watched.
 func checkWatch(w io.Writer, output string, all bool) error {
-	f, ok := w.(*os.File)
+	out, ok := w.(*stdout)
 	switch {
 	case all:
 		return errors.New("--all and --watch: want one of them")
 	case output != "table" && output != "wide":
 		return fmt.Errorf("--watch: want -o table or wide, not %s", output)
-	case !ok || !isTerminal(f):
+	case !ok || !isTerminal(out.file):
 		return errors.New("--watch: want a terminal (for programs: -o json, again and again)")
 	}
 	return nil

@@ -53,6 +53,10 @@ func cond(c redirect.Cond) string {
 		return fmt.Sprintf("of a connection marked %d", c.Value)
 	case redirect.CTState:
 		return states(c.States)
+	case redirect.CTReply:
+		return "of a connection that the pod has opened"
+	case redirect.SYN:
+		return "SYN"
 	case redirect.LocalSrc:
 		return "from an address of the pod"
 	case redirect.TransparentSocket:

@@ -50,13 +50,15 @@ func Istio() plugin.Dialect {
 
 // claimIstio goes by the status that the injector leaves: what it has put into
 // the pod. With its own plugin installed there is no istio-init among it.
+//
+// The annotation sidecar.istio.io/inject says no more than what somebody wished: the label
+// of that name, which no runtime hands over, wins over it (injectRequired in Istio's
+// pkg/kube/inject), and a pod with the label "true" and a "false" left over as an
+// annotation has a proxy. Where the status names one, its pod is redirected.
 func claimIstio(p plugin.Pod) (plugin.Claim, error) {
 	status, ok := p.Annotations[istioStatus]
 	if !ok {
 		return plugin.Claim{}, nil
-	}
-	if v, ok := p.Annotations[istioInject]; ok && istioRefuses(v) {
-		return notMine("%s is %.64q", istioInject, v)
 	}
 	doc, err := plugin.ParseDocument(plugin.JSON, status)
 	if err != nil {
@@ -72,16 +74,23 @@ func claimIstio(p plugin.Pod) (plugin.Claim, error) {
 			return plugin.Claim{}, fmt.Errorf("annotation %s: %s: %w", istioStatus, field, err)
 		}
 	}
+	inject := p.Annotations[istioInject]
 	switch {
 	case slices.Contains(injected["initContainers"], "istio-init"):
 		return left("its init container istio-init does the job (%s)", istioStatus)
 	case !slices.Contains(slices.Concat(injected["containers"], injected["initContainers"]), "istio-proxy"):
+		if istioRefuses(inject) {
+			return notMine("%s is %.64q", istioInject, inject)
+		}
 		return notMine("%s names no istio-proxy", istioStatus)
 	}
 	for _, template := range list(p.Annotations[istioTemplates]) {
 		if template == "gateway" || template == "grpc-agent" {
 			return left("%s is %s: nothing in the pod listens for redirected traffic", istioTemplates, template)
 		}
+	}
+	if istioRefuses(inject) {
+		return mine(fmt.Sprintf("%s, although %s is %.64q: the label of that name wins over the annotation", istioStatus, istioInject, inject))
 	}
 	return mine(istioStatus)
 }

@@ -53,7 +53,10 @@ func Linkerd() plugin.Dialect {
 }
 
 // claimLinkerd goes by the version of the proxy that the injector put in; it
-// stamps linkerd.io/trust-root-sha256 along with it.
+// stamps linkerd.io/trust-root-sha256 along with it. Unlike Istio's, the annotation
+// linkerd.io/inject is the last word: there is no label of that name, and neither webhook nor
+// command line touches a pod whose own says disabled (disableByAnnotation in pkg/inject), so
+// that a version beside it was copied.
 func claimLinkerd(p plugin.Pod) (plugin.Claim, error) {
 	if p.Annotations[linkerdVersion] == "" {
 		return plugin.Claim{}, nil

@@ -98,6 +98,10 @@ func condTexts(c redirect.Cond, proto string, v4 bool) []piece {
 		return each([]string{" -m conntrack --ctstate " + stateNames(c.States)}, (*parts).match)
 	case redirect.LocalSrc:
 		return each([]string{" -m addrtype --src-type LOCAL"}, (*parts).match)
+	case redirect.CTReply:
+		return each([]string{" -m conntrack --ctdir REPLY"}, (*parts).match)
+	case redirect.SYN:
+		return each([]string{" -m tcp" + synText}, (*parts).match)
 	case redirect.TransparentSocket:
 		return each([]string{" -m socket --transparent"}, (*parts).match)
 	case redirect.Not:
@@ -106,6 +110,10 @@ func condTexts(c redirect.Cond, proto string, v4 bool) []piece {
 		panic(fmt.Sprintf("iptables: condition %T", c))
 	}
 }
+
+// synText is what iptables-save prints for --syn. In a rule with a DstPort of a single
+// range both would be of one "-m tcp"; no rule has both.
+const synText = " --tcp-flags FIN,SYN,RST,ACK SYN"
 
 // ifaceText is the name as it is, as iptables-save prints it. Only a double quote
 // must be escaped, or it would take the rest of the line for a name; Commit
@@ -133,6 +141,8 @@ func notTexts(n redirect.Not) []string {
 	switch c := n.Cond.(type) {
 	case redirect.LocalSrc:
 		return []string{" -m addrtype ! --src-type LOCAL"}
+	case redirect.SYN:
+		return []string{" -m tcp !" + synText}
 	default:
 		panic(fmt.Sprintf("iptables: condition not %T", c))
 	}

@@ -153,6 +153,9 @@ func protocol(all ...redirect.Proto) redirect.Cond {
 }
 
 func ctCond(v value, of []interval) redirect.Cond {
+	if v.key == unix.NFT_CT_DIRECTION && v.mask == nil {
+		return directionCond(of)
+	}
 	n, ok := single(of)
 	switch {
 	case v.key == unix.NFT_CT_MARK && v.mask == nil && ok:
@@ -164,6 +167,13 @@ func ctCond(v value, of []interval) redirect.Cond {
 		return redirect.CTState{States: redirect.CTStates(n)}
 	}
 	return nil
+}
+
+func directionCond(of []interval) redirect.Cond {
+	if len(of) != 1 || len(of[0].first) != 1 || !bytes.Equal(of[0].first, of[0].last) {
+		return nil
+	}
+	return unless(redirect.CTReply{}, of[0].first[0] == 0) // IP_CT_DIR_ORIGINAL
 }
 
 // payloadCond knows addresses, ports and the protocol by where they stand in the headers.
@@ -218,7 +228,15 @@ func flagsCond(mask []byte, of []interval) redirect.Cond {
 	if len(mask) != 1 || len(of) != 1 || len(of[0].first) != 1 || !bytes.Equal(of[0].first, of[0].last) {
 		return nil
 	}
-	return redirect.Flags{Mask: mask[0], Set: of[0].first[0]}
+	return flags(mask[0], of[0].first[0])
+}
+
+// flags says iptables' --syn as our own rules do.
+func flags(mask, set uint8) redirect.Cond {
+	if mask == redirect.FlagsSYN && set == redirect.FlagSYN {
+		return redirect.SYN{}
+	}
+	return redirect.Flags{Mask: mask, Set: set}
 }
 
 func portRanges(of []interval) (ports []redirect.PortRange, ok bool) {

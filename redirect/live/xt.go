@@ -59,6 +59,8 @@ func xtMatch(name string, rev uint32, b []byte) redirect.Match {
 		return redirect.Match{unless(redirect.ConnMark{Value: u32(b, 0)}, b[8] != 0)}
 	case name == "conntrack" && rev >= 2 && len(b) >= 152 && u16(b, 146) == 1 && u16(b, 150)&^15 == 0: // XT_CONNTRACK_STATE alone
 		return redirect.Match{unless(redirect.CTState{States: redirect.CTStates(u16(b, 150))}, u16(b, 148)&1 != 0)}
+	case name == "conntrack" && rev >= 2 && len(b) >= 152 && u16(b, 146) == 1<<12: // XT_CONNTRACK_DIRECTION alone
+		return redirect.Match{unless(redirect.CTReply{}, u16(b, 148)&(1<<12) == 0)} // turned round, it is REPLY
 	case name == "state" && len(b) >= 4 && u32(b, 0)&^15 == 0:
 		return redirect.Match{redirect.CTState{States: redirect.CTStates(u32(b, 0))}}
 	case name == "addrtype" && rev == 1 && len(b) >= 8 && u32(b, 4)&^3 == 0:
@@ -73,8 +75,8 @@ func xtMatch(name string, rev uint32, b []byte) redirect.Match {
 // their values, and what is turned round (XT_TCP_INV_FLAGS is 4).
 func xtTCP(b []byte) redirect.Match {
 	m := xtPorts(b, b[11])
-	if mask, flags, not := b[9], b[10], b[11]&4 != 0; mask != 0 || not {
-		m = append(m, unless(redirect.Flags{Mask: mask, Set: flags}, not))
+	if mask, set, not := b[9], b[10], b[11]&4 != 0; mask != 0 || not {
+		m = append(m, unless(flags(mask, set), not))
 	}
 	if b[8] != 0 {
 		m = append(m, redirect.Opaque{Text: fmt.Sprintf("with or without TCP option %d", b[8])})

@@ -3,6 +3,7 @@ package netfilter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,6 +85,48 @@ func TestEveryBackendInstallsVerifiesAndRemoves(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// version1 is what RulesVersion 1 had for tproxy: SYNs were taken for parts of connections.
+func version1(rs redirect.RuleSet) redirect.RuleSet {
+	rs.Chains = slices.Clone(rs.Chains)
+	for i, c := range rs.Chains {
+		rs.Chains[i].Rules = slices.Clone(c.Rules)
+		for j, r := range c.Rules {
+			var match redirect.Match
+			for _, cond := range r.Match {
+				if cond := any(cond); cond == any(redirect.CTReply{}) {
+					match = append(match, redirect.CTState{States: redirect.CTEstablished | redirect.CTRelated})
+				} else if cond != any(redirect.Not{Cond: redirect.SYN{}}) {
+					match = append(match, cond.(redirect.Cond))
+				}
+			}
+			rs.Chains[i].Rules[j].Match = match
+		}
+	}
+	return rs
+}
+
+// TestAPodOfTheRulesBeforePassesCHECK: CHECK after an upgrade must not restart it. A
+// second ADD is what mends its rules.
+func TestAPodOfTheRulesBeforePassesCHECK(t *testing.T) {
+	for _, b := range kernelBackends {
+		t.Run(string(b), func(t *testing.T) {
+			enterPod(t, dual()...)
+			now := ruleSet(t, tproxy)
+			before := version1(now)
+			mustCommit(t, before, b)
+			if moved, err := verify(now, b); !moved || err != nil {
+				t.Errorf("verify: moved on %t, %v", moved, err)
+			}
+			if got := mustCommit(t, now, b); got.Change != redirect.Replaced {
+				t.Errorf("a second ADD: %+v", got)
+			}
+			if moved, err := verify(now, b); moved || err != nil {
+				t.Errorf("verify after a second ADD: moved on %t, %v", moved, err)
+			}
+		})
 	}
 }
 

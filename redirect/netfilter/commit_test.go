@@ -230,6 +230,23 @@ func TestRemoveLeavesTheNamespaceAsBeforeAndOthersRules(t *testing.T) {
 	}
 }
 
+// With lo down nothing works: a call that is bent ends there. In a pod without IPv6 nothing
+// else shows it.
+func TestVerifyLooksAtLoInAPodWithoutIPv6(t *testing.T) {
+	enterPod(t, worlds["no IPv6 address"]...)
+	rs := ruleSet(t, nil)
+	mustCommit(t, rs, NFTables)
+	command(t, "ip link set lo down")
+	_, err := verify(rs, NFTables)
+	if drift, ok := errors.AsType[*redirect.Drift](err); !ok || drift.What != "lo is down" {
+		t.Errorf("got %v, want drift: lo is down", err)
+	}
+	mustCommit(t, rs, NFTables)
+	if _, err := verify(rs, NFTables); err != nil {
+		t.Errorf("after another ADD: %v", err)
+	}
+}
+
 func TestARouteOfSomebodyElseInOurTableIsNotTakenForOurs(t *testing.T) {
 	enterPod(t, dual()...)
 	command(t, "ip route add unicast default via 10.9.0.1 table 133")
@@ -250,6 +267,7 @@ func TestVerifyNamesWhatIsMissingBesidesRules(t *testing.T) {
 		{"rule of IPv6", "ip -6 rule del fwmark 1337 lookup 133", "ip -6 rule fwmark 1337 lookup 133 is missing"},
 		{"route", "ip route flush table 133", "ip local default route in table 133 is missing"},
 		{"route of IPv6", "ip -6 route flush table 133", "ip -6 local default route in table 133 is missing"},
+		{"lo", "ip link set lo down", "lo is down"},
 		{"another route", "ip route replace unicast default dev lo table 133", "ip local default route in table 133 is missing"},
 		{"nothing", "true", ""},
 	} {

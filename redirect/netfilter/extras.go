@@ -215,8 +215,16 @@ func (n namespace) removeStale(was, now redirect.Extras) (warnings []string) {
 	return warnings
 }
 
-// verifyExtras gives the first object that is missing, as a *redirect.Drift.
+// verifyExtras gives the first object that is missing, as a *redirect.Drift. lo comes
+// before its addresses, which the kernel takes away as it goes down.
 func (n namespace) verifyExtras(e redirect.Extras) error {
+	up, err := n.loIsUp()
+	if err != nil {
+		return fmt.Errorf("lo: %w", err)
+	}
+	if !up {
+		return &redirect.Drift{What: "lo is down"}
+	}
 	addrs, err := readAddrs()
 	if err != nil {
 		return err

@@ -42,9 +42,11 @@ const (
 	attrTProxyFamily = 1 // NFTA_TPROXY_FAMILY
 	attrTProxyPort   = 3 // NFTA_TPROXY_REG_PORT
 
-	socketTransparent = 0 // NFT_SOCKET_TRANSPARENT
-	ctOriginal        = 0 // IP_CT_DIR_ORIGINAL
-	rtnLocal          = 2 // RTN_LOCAL
+	tcpFlags          = 13 // where they stand in the header (RFC 9293, 3.1)
+	socketTransparent = 0  // NFT_SOCKET_TRANSPARENT
+	ctOriginal        = 0  // IP_CT_DIR_ORIGINAL
+	ctReply           = 1  // IP_CT_DIR_REPLY
+	rtnLocal          = 2  // RTN_LOCAL
 )
 
 func num(typ uint16, n uint32) attr { return attr{typ: typ, num: n} }

@@ -53,6 +53,10 @@ func (r *renderer) cond(c redirect.Cond, op uint32) {
 		r.add(expr{name: "fib", attrs: []attr{
 			num(unix.NFTA_FIB_DREG, reg1), num(unix.NFTA_FIB_RESULT, unix.NFT_FIB_RESULT_ADDRTYPE), num(unix.NFTA_FIB_FLAGS, unix.NFTA_FIB_F_SADDR),
 		}}, compare(op, native32(rtnLocal)))
+	case redirect.CTReply:
+		r.add(ct(unix.NFT_CT_DIRECTION), compare(op, []byte{ctReply}))
+	case redirect.SYN:
+		r.add(payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, tcpFlags, 1), mask([]byte{redirect.FlagsSYN}), compare(op, []byte{redirect.FlagSYN}))
 	case redirect.TransparentSocket:
 		r.add(expr{name: "socket", attrs: []attr{num(attrSocketKey, socketTransparent), num(attrSocketDreg, reg1)}}, compare(op, []byte{1}))
 	case redirect.Not:

@@ -90,6 +90,10 @@ func condWords(c redirect.Cond, not string, f family, proto string) string {
 		return fmt.Sprintf("ct mark %s%d", not, c.Value)
 	case redirect.LocalSrc:
 		return "fib saddr type " + not + "local"
+	case redirect.CTReply:
+		return "ct direction " + not + "reply"
+	case redirect.SYN:
+		return "tcp flags & (fin | syn | rst | ack) " + map[bool]string{true: "== ", false: not}[not == ""] + "syn"
 	case redirect.TransparentSocket:
 		return "socket transparent " + not + "1"
 	case redirect.Not:

@@ -37,6 +37,12 @@
 //	ct=invalid, ct=established, ct=related
 //	mark=1337, connmark=1337   of the packet, of its connection
 //	socket=transparent         a transparent socket has this connection already
+//	                           (ct=established from outside alone, to a server's port: the
+//	                           ACK that answers a SYN cookie, before there is a socket)
+//	flags=syn                  a new connection from the port of one that the proxy closed
+//	                           first: with socket=transparent its socket is in TIME_WAIT,
+//	                           with ct=established conntrack alone remembers it; from the
+//	                           smaller port, whom the pod called in vain calls back
 //	listener=none, listener=plain   nobody listens on inboundPort, or nobody transparent
 //
 // and what else becomes of it, which is "nothing" unless it says so:

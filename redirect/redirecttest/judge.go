@@ -59,6 +59,12 @@ func (p *Pod) Try(s redirect.Spec, r Row, want redirect.Outcome) error {
 		return w.tryRelated(want)
 	case packet.NoSocket:
 		return w.tryPing()
+	case packet.SYN && packet.Reply:
+		return w.tryCalledBack(want)
+	case packet.SYN:
+		return w.tryAgain(want)
+	case packet.State == redirect.CTEstablished && want.Verdict == redirect.TProxied:
+		return w.tryCookie(want)
 	case packet.State == redirect.CTEstablished:
 		return w.tryEstablished()
 	case packet.TransparentSocket:
@@ -111,7 +117,7 @@ func (w *world) proxyListeners() []listener {
 		of = append(of, l)
 	}
 	add(listener{redirect.TCPProto, s.OutboundPort, false})
-	if !w.row.Packet.NoListener || w.row.Plain || w.row.Packet.TransparentSocket {
+	if !w.row.Packet.NoListener || w.row.Plain || w.row.Packet.TransparentSocket || w.row.Packet.SYN {
 		add(listener{redirect.TCPProto, s.InboundPort, transparent && !w.row.Plain})
 	}
 	add(listener{redirect.TCPProto, s.TunnelPort, false})
@@ -124,7 +130,7 @@ func (w *world) proxyListeners() []listener {
 // destination, but in the middle of a connection the smaller port's.
 func (r Row) serverEnd() netip.AddrPort {
 	p := r.Packet
-	if p.State == redirect.CTEstablished && p.Src.Port() < p.Dst.Port() {
+	if p.Reply && !p.SYN {
 		return p.Src
 	}
 	return p.Dst

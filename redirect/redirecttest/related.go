@@ -58,9 +58,9 @@ func (w *world) datagram(src netip.Addr, dst netip.AddrPort) error {
 	})
 }
 
-// nft changes the pod's rules besides those under test.
-func (p *Pod) nft(commands string) error {
-	c := exec.Command("nsenter", "--net="+p.Path, "--", "nft", "-f", "-")
+// nft changes a namespace's rules besides those under test.
+func (n *NetNS) nft(commands string) error {
+	c := exec.Command("nsenter", "--net="+n.Path, "--", "nft", "-f", "-")
 	c.Stdin = strings.NewReader(commands)
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("nft: %w: %s", err, out)

@@ -55,6 +55,7 @@ func parseRows(table []byte) ([]Row, error) {
 		} else {
 			p.ForeignSrc = true
 		}
+		p.Reply = p.State == redirect.CTEstablished && p.Src.Port() < p.Dst.Port()
 	}
 	return rows, nil
 }
@@ -189,6 +190,9 @@ func (r *Row) setExtra(text string) error {
 		return nil
 	case "socket=transparent":
 		p.TransparentSocket = true
+		return nil
+	case "flags=syn":
+		p.SYN = true
 		return nil
 	case "listener=none":
 		p.NoListener = true

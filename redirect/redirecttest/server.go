@@ -101,10 +101,21 @@ func (s *server) closeListeners() error {
 	return nil
 }
 
+// endConnections closes the server's end of every connection. It has read all that was
+// said, so each ends by a FIN.
+func (s *server) endConnections() error {
+	if err := s.tell(orderEnd); err != nil {
+		return err
+	}
+	<-s.drained
+	return nil
+}
+
 // The orders that a server takes, as its eventfd's counter has them.
 const (
 	orderStop  = 1
 	orderDrain = 2
+	orderEnd   = 3
 )
 
 func (s *server) tell(order byte) error {
@@ -115,12 +126,19 @@ func (s *server) tell(order byte) error {
 // obey does what an order says; true when that is to stop.
 func (s *server) obey() bool {
 	counter := make([]byte, 8)
-	if _, err := unix.Read(s.orders, counter); err != nil || counter[0] != orderDrain {
+	if _, err := unix.Read(s.orders, counter); err != nil || counter[0] != orderDrain && counter[0] != orderEnd {
 		return true
 	}
-	for fd := range s.socks {
-		stop(fd)
-		delete(s.socks, fd)
+	if counter[0] == orderDrain {
+		for fd := range s.socks {
+			stop(fd)
+			delete(s.socks, fd)
+		}
+	} else {
+		for fd := range s.conns {
+			unix.Close(fd)
+			delete(s.conns, fd)
+		}
 	}
 	s.drained <- true
 	return false
