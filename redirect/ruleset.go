@@ -63,16 +63,22 @@ func (c Chain) order(d Chain) int {
 	return 0
 }
 
-// priority is the place of a chain on its hook. nat has one there for all of its chains
-// (NF_IP_PRI_NAT_DST and _SRC, linux/netfilter_ipv4.h).
+// natPlaces are where nat has its turn on each hook, once for all of its chains
+// (NF_IP_PRI_NAT_DST and _SRC, linux/netfilter_ipv4.h); tablePlaces are iptables' own.
+var (
+	natPlaces   = map[Hook]int{Prerouting: -100, Output: -100, Input: 100, Postrouting: 100}
+	tablePlaces = map[Table]int{Raw: -300, Mangle: -150, NAT: -100}
+)
+
+// priority is the place of a chain on its hook.
 func (c Chain) priority() int {
-	if c.Live != nil && c.Table == NAT {
-		return map[Hook]int{Prerouting: -100, Output: -100, Input: 100, Postrouting: 100}[c.Hook]
+	switch {
+	case c.Live == nil:
+		return tablePlaces[c.Table]
+	case c.Table == NAT:
+		return natPlaces[c.Hook]
 	}
-	if c.Live != nil {
-		return c.Live.Priority
-	}
-	return map[Table]int{Raw: -300, Mangle: -150, NAT: -100}[c.Table]
+	return c.Live.Priority
 }
 
 // idle reports whether no packet notices the chain.

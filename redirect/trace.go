@@ -97,7 +97,7 @@ func (w *walk) run() Outcome {
 		i := top.next
 		top.next++
 		rule := top.chain.Rules[i]
-		matched := matches(rule.Match, w.seen())
+		matched := matches(rule.Match, w.packet)
 		w.out.Steps = append(w.out.Steps, Step{w.hook, top.chain.Table, top.chain.Name, i, rule, matched, top.chain.scope()})
 		if matched == CannotSay && changesTheWay(rule.Target) {
 			return w.bothWays(rule.Target)
@@ -107,17 +107,6 @@ func (w *walk) run() Outcome {
 		}
 	}
 }
-
-// seen is the packet as the chain sees it.
-func (w *walk) seen() Packet {
-	p := w.packet
-	p.untracked = w.untracked()
-	return p
-}
-
-// untracked reports whether conntrack has not looked yet (NF_IP_PRI_CONNTRACK is -200). What
-// comes back in through lo it knows from the way out.
-func (w *walk) untracked() bool { return !w.again && w.stack[0].chain.priority() < -200 }
 
 // changesTheWay reports whether it matters that a rule matches.
 func changesTheWay(t Target) bool {
@@ -188,6 +177,9 @@ func (w *walk) nextChain() bool {
 				continue
 			}
 			w.stack = []frame{{chain: c}}
+			// Conntrack has not looked yet (NF_IP_PRI_CONNTRACK is -200). What comes back in through
+			// lo it knows from the way out.
+			w.packet.untracked = !w.again && c.priority() < -200
 			return true
 		}
 		if len(w.then) == 0 {
@@ -250,11 +242,11 @@ func (w *walk) apply(t Target) bool {
 	case SetMark:
 		w.mark(t.Value)
 	case SaveMark:
-		if !w.untracked() {
+		if !w.packet.untracked {
 			w.packet.ConnMark, w.out.Saved = w.packet.Mark, w.packet.Mark
 		}
 	case RestoreMark:
-		if !w.untracked() {
+		if !w.packet.untracked {
 			w.mark(w.packet.ConnMark)
 		}
 	case CTZone:
