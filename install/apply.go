@@ -187,7 +187,7 @@ func (n Node) lock() (release func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if a, b := stat(n.ConfDir), stat(n.BinDir); a != nil && b != nil && os.SameFile(a, b) {
+	if oneFile(n.ConfDir, n.BinDir) {
 		return conf, nil
 	}
 	ctx, stop := context.WithTimeout(context.Background(), retry)
@@ -199,12 +199,11 @@ func (n Node) lock() (release func() error, err error) {
 	return func() error { return errors.Join(bin(), conf()) }, nil
 }
 
-func stat(path string) fs.FileInfo {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil
-	}
-	return info
+// oneFile reports whether two paths lead to the same file or directory.
+func oneFile(a, b string) bool {
+	was, errA := os.Stat(a)
+	is, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(was, is)
 }
 
 // Lock keeps others of us (a surge, a run by hand) out of a directory until it is

@@ -170,10 +170,19 @@ func ctCond(v value, of []interval) redirect.Cond {
 }
 
 func directionCond(of []interval) redirect.Cond {
-	if len(of) != 1 || len(of[0].first) != 1 || !bytes.Equal(of[0].first, of[0].last) {
+	direction, ok := oneByte(of)
+	if !ok {
 		return nil
 	}
-	return unless(redirect.CTReply{}, of[0].first[0] == 0) // IP_CT_DIR_ORIGINAL
+	return unless(redirect.CTReply{}, direction == 0) // IP_CT_DIR_ORIGINAL
+}
+
+// oneByte is the only value, of one byte.
+func oneByte(of []interval) (b byte, ok bool) {
+	if len(of) != 1 || len(of[0].first) != 1 || !bytes.Equal(of[0].first, of[0].last) {
+		return 0, false
+	}
+	return of[0].first[0], true
 }
 
 // payloadCond knows addresses, ports and the protocol by where they stand in the headers.
@@ -225,10 +234,11 @@ func flagsCond(mask []byte, of []interval) redirect.Cond {
 	if mask == nil {
 		mask = []byte{0xff}
 	}
-	if len(mask) != 1 || len(of) != 1 || len(of[0].first) != 1 || !bytes.Equal(of[0].first, of[0].last) {
+	set, ok := oneByte(of)
+	if len(mask) != 1 || !ok {
 		return nil
 	}
-	return flags(mask[0], of[0].first[0])
+	return flags(mask[0], set)
 }
 
 // flags says iptables' --syn as our own rules do.
