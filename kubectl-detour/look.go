@@ -17,13 +17,15 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
 	clientexec "k8s.io/client-go/util/exec"
+
+	"github.com/detour-cni/detour/inspect/words"
 )
 
 // startWait is how long the pod may take to run, its image's pull included.
 const startWait = 2 * time.Minute
 
 // look asks, and leaves nothing behind.
-func look(ctx context.Context, a arguments, out *stdout, stderr io.Writer) error {
+func look(ctx context.Context, a arguments, out *words.Stdout, stderr io.Writer) error {
 	config, client, namespace, err := a.client()
 	if err != nil {
 		return exit{exitUnknown, err}
@@ -110,7 +112,7 @@ func interrupted(ctx context.Context, err error, why string) error {
 }
 
 // answer runs the command in the pod, and passes on what it says and how it ends.
-func answer(ctx context.Context, config *rest.Config, client kubernetes.Interface, pod *corev1.Pod, command []string, out *stdout, stderr io.Writer) error {
+func answer(ctx context.Context, config *rest.Config, client kubernetes.Interface, pod *corev1.Pod, command []string, out *words.Stdout, stderr io.Writer) error {
 	t, restore, err := terminalFor(command)
 	if err != nil {
 		return exit{exitUsage, err}

@@ -19,6 +19,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/detour-cni/detour/inspect/words"
 )
 
 // buildVersion is set by the linker: -X main.buildVersion=v1.2.3.
@@ -43,13 +45,13 @@ func (e exit) Unwrap() error { return e.err }
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	code := run(ctx, &stdout{file: os.Stdout}, &plain{to: os.Stderr}, os.Args[1:])
+	code := run(ctx, &words.Stdout{File: os.Stdout}, &words.Writer{To: os.Stderr}, os.Args[1:])
 	stop()
 	os.Exit(code)
 }
 
 // run is the program, and gives its exit code. What could not be written nobody can read, whatever it was.
-func run(ctx context.Context, out *stdout, stderr io.Writer, args []string) (code int) {
+func run(ctx context.Context, out *words.Stdout, stderr io.Writer, args []string) (code int) {
 	c := root(out, stderr)
 	c.SetArgs(args)
 	err := c.ExecuteContext(ctx)
@@ -59,10 +61,10 @@ func run(ctx context.Context, out *stdout, stderr io.Writer, args []string) (cod
 	if e, ok := errors.AsType[exit](err); ok {
 		code, err = e.code, e.err
 	}
-	if out.err != nil {
+	if out.Err != nil {
 		code = exitUnknown
-		if !errors.Is(err, out.err) {
-			err = errors.Join(err, out.err)
+		if !errors.Is(err, out.Err) {
+			err = errors.Join(err, out.Err)
 		}
 	}
 	if err != nil {
@@ -71,7 +73,7 @@ func run(ctx context.Context, out *stdout, stderr io.Writer, args []string) (cod
 	return code
 }
 
-func root(out *stdout, stderr io.Writer) *cobra.Command {
+func root(out *words.Stdout, stderr io.Writer) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "kubectl detour",
 		Short: "Say where a pod's packets go, from a workstation",
@@ -133,7 +135,7 @@ func known(c *cobra.Command, args []string) error {
 }
 
 // lookCommand takes its arguments as they are: most of them are for detour itself.
-func lookCommand(out *stdout, stderr io.Writer, name, short, example string) *cobra.Command {
+func lookCommand(out *words.Stdout, stderr io.Writer, name, short, example string) *cobra.Command {
 	use := name + " POD"
 	if name == "doctor" {
 		use = name + " POD|node/NAME"

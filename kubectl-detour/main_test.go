@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/detour-cni/detour/inspect/words"
 )
 
 // called runs the program with a file for its stdout, which it gives.
@@ -22,7 +24,7 @@ func called(t *testing.T, args ...string) (code int, out, said string) {
 	}
 	defer f.Close()
 	var stderr bytes.Buffer
-	code = run(context.Background(), &stdout{file: f}, &plain{to: &stderr}, args)
+	code = run(context.Background(), &words.Stdout{File: f}, &words.Writer{To: &stderr}, args)
 	text, err := os.ReadFile(f.Name())
 	if err != nil {
 		t.Fatal(err)
@@ -70,13 +72,13 @@ func TestWhatCannotBeWrittenIsSaid(t *testing.T) {
 	defer full.Close()
 	for _, line := range []string{"", "help", "inspect --help", "--version"} {
 		var stderr bytes.Buffer
-		if code := run(context.Background(), &stdout{file: full}, &stderr, strings.Fields(line)); code != exitUnknown || stderr.String() != "kubectl detour: write /dev/full: no space left on device\n" {
+		if code := run(context.Background(), &words.Stdout{File: full}, &stderr, strings.Fields(line)); code != exitUnknown || stderr.String() != "kubectl detour: write /dev/full: no space left on device\n" {
 			t.Errorf("kubectl detour %s: exit code %d, %q", line, code, &stderr)
 		}
 	}
-	out := &stdout{file: full}
+	out := &words.Stdout{File: full}
 	_, _ = io.WriteString(terminal{}.streams(out, io.Discard).Stdout, "an answer\n") // as an exec's stream does
-	if out.err == nil {
+	if out.Err == nil {
 		t.Error("an answer was lost, and nobody knows")
 	}
 }
@@ -89,7 +91,7 @@ func TestAnAnswerIsPassedOnAsText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := terminal{}.streams(&stdout{file: f}, io.Discard).Stdout
+		w := terminal{}.streams(&words.Stdout{File: f}, io.Discard).Stdout
 		for rest := text; rest != ""; {
 			n := min(size, len(rest))
 			if _, err := io.WriteString(w, rest[:n]); err != nil {

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/term"
 	"k8s.io/client-go/tools/remotecommand"
+
+	"github.com/detour-cni/detour/inspect/words"
 )
 
 // terminal is how the command's streams are joined to ours. Only --watch has a terminal of its own there:
@@ -53,11 +55,11 @@ func (t terminal) Next() *remotecommand.TerminalSize {
 	return &size
 }
 
-// streams passes on text as printable. A watch draws the screen with escapes: detour's own, which show a pod's words
+// streams passes on an answer as text. A watch draws the screen with escapes: detour's own, which show a pod's words
 // by the same rule.
-func (t terminal) streams(out *stdout, stderr io.Writer) remotecommand.StreamOptions {
+func (t terminal) streams(out *words.Stdout, stderr io.Writer) remotecommand.StreamOptions {
 	if !t.tty {
-		return remotecommand.StreamOptions{Stdout: &plain{to: out}, Stderr: stderr}
+		return remotecommand.StreamOptions{Stdout: &words.Writer{To: out}, Stderr: stderr}
 	}
 	return remotecommand.StreamOptions{Stdin: os.Stdin, Stdout: out, Tty: true, TerminalSizeQueue: t}
 }

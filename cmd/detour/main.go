@@ -41,13 +41,13 @@ func (e exit) Unwrap() error { return e.err }
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	code := run(ctx, &stdout{file: os.Stdout}, os.Stderr, os.Args[1:])
+	code := run(ctx, &words.Stdout{File: os.Stdout}, os.Stderr, os.Args[1:])
 	stop()
 	os.Exit(code)
 }
 
 // run is the program, and gives its exit code. What could not be written nobody can read, whatever it was.
-func run(ctx context.Context, out *stdout, stderr io.Writer, args []string) (code int) {
+func run(ctx context.Context, out *words.Stdout, stderr io.Writer, args []string) (code int) {
 	c := root(&words.Writer{To: out})
 	c.SetErr(stderr)
 	c.SetArgs(args)
@@ -59,10 +59,10 @@ func run(ctx context.Context, out *stdout, stderr io.Writer, args []string) (cod
 		code = e.code
 		err = e.err
 	}
-	if out.err != nil {
+	if out.Err != nil {
 		code = exitUnknown
-		if !errors.Is(err, out.err) {
-			err = errors.Join(err, out.err)
+		if !errors.Is(err, out.Err) {
+			err = errors.Join(err, out.Err)
 		}
 	}
 	if err != nil {

@@ -90,7 +90,7 @@ func TestWhatCannotBeWrittenIsSaid(t *testing.T) {
 		}
 		var stderr bytes.Buffer
 		args := append(wordsOf(c), "--help")
-		code := run(context.Background(), &stdout{file: full}, &stderr, args)
+		code := run(context.Background(), &words.Stdout{File: full}, &stderr, args)
 		if code != exitUnknown || stderr.String() != "detour: write /dev/full: no space left on device\n" {
 			t.Errorf("detour %q: exit code %d, stderr %q", args, code, &stderr)
 		}
@@ -131,7 +131,7 @@ func called(t *testing.T, args ...string) (code int, out, said string) {
 		text <- all
 	}()
 	var stderr bytes.Buffer
-	code = run(context.Background(), &stdout{file: w}, &stderr, args)
+	code = run(context.Background(), &words.Stdout{File: w}, &stderr, args)
 	_ = w.Close() // a pipe's
 	return code, string(<-text), stderr.String()
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/detour-cni/detour/inspect"
 	"github.com/detour-cni/detour/redirect/live"
+
+	"github.com/detour-cni/detour/inspect/words"
 )
 
 // The alternate screen (xterm's DECSET 1049): what was on the terminal comes back with leave.
@@ -54,13 +56,13 @@ func (l looker) watch(ctx context.Context, w io.Writer, t target, output string)
 
 // checkWatch says why nothing can be watched.
 func checkWatch(w io.Writer, output string, all bool) error {
-	out, ok := w.(*stdout)
+	out, ok := w.(*words.Stdout)
 	switch {
 	case all:
 		return errors.New("--all and --watch: want one of them")
 	case output != "table" && output != "wide":
 		return fmt.Errorf("--watch: want -o table or wide, not %s", output)
-	case !ok || !isTerminal(out.file):
+	case !ok || !isTerminal(out.File):
 		return errors.New("--watch: want a terminal (for programs: -o json, again and again)")
 	}
 	return nil

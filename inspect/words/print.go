@@ -3,6 +3,7 @@ package words
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -83,4 +84,21 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// Stdout keeps the first error of a write, so that nobody has to look for it: a program whose answer did not
+// arrive must not end as if it had said it.
+type Stdout struct {
+	File *os.File
+	Err  error
+}
+
+// Write implements io.Writer.
+func (s *Stdout) Write(p []byte) (int, error) {
+	if s.Err != nil {
+		return 0, s.Err
+	}
+	var n int
+	n, s.Err = s.File.Write(p)
+	return n, s.Err
 }
