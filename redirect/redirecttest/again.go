@@ -43,7 +43,7 @@ func (w *world) tryAgain(want redirect.Outcome) error {
 // endInTimeWait has the proxy close first, then the client: the proxy's socket is in
 // TIME_WAIT for a minute.
 func (w *world) endInTimeWait(fd int, c call) error {
-	defer unix.Close(fd)
+	defer hangUp(fd)
 	if err := w.hearFIN(fd); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (w *world) endInTimeWait(fd int, c call) error {
 // endForgotten has the proxy close first, and the client never: the proxy's socket waits in
 // FIN_WAIT2 as long as tcp_fin_timeout says, and is gone; conntrack's entry is in CLOSE_WAIT.
 func (w *world) endForgotten(fd int, c call) error {
-	defer unix.Close(fd)
+	defer hangUp(fd)
 	err := w.pod.Do(func() error { return os.WriteFile("/proc/sys/net/ipv4/tcp_fin_timeout", []byte("1"), 0) })
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (w *world) endForgotten(fd int, c call) error {
 	if err := w.hearFIN(fd); err != nil {
 		return err
 	}
-	// A socket under repair leaves without a word (tcp(7) has no TCP_REPAIR; CRIU does).
+	// A socket under repair is hung up without a word (tcp(7) has no TCP_REPAIR; CRIU does).
 	if err := unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_REPAIR, 1); err != nil {
 		return fmt.Errorf("setsockopt TCP_REPAIR: %w", err)
 	}
@@ -92,7 +92,7 @@ func (w *world) callInVain(there *NetNS) error {
 	}
 	p := w.row.Packet
 	fd, got := w.pod.place(call{from: InPod, owner: w.proxy(), kind: socketKind{proto: p.Proto, v6: w.v6}, src: p.Dst, dst: p.Src, wait: silenceWait})
-	unix.Close(fd)
+	hangUp(fd)
 	if err := there.nft("delete table inet deaf"); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -107,12 +108,14 @@ func read(fd int, buf []byte, deadline time.Time) (int, error) {
 	return max(n, 0), err
 }
 
-// hangUp closes a caller's socket with a reset, so that its 5-tuple is free again.
+// hangUp ends a caller's socket with a reset, so that its 5-tuple is free again at once:
+// connect(2) with AF_UNSPEC. Close alone may come late, see [stop].
 func hangUp(fd int) {
 	if fd < 0 {
 		return
 	}
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // UDP has none
+	unspec := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	_, _, _ = unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&unspec)), unix.SizeofSockaddrInet4)
 	unix.Close(fd)
 }
 
