@@ -42,6 +42,8 @@ type Wanted struct {
 	Redirect bool
 	// Drift is how the namespace differs from that; nil for not at all.
 	Drift error
+	// Moved says that ADD would install other rules today than it did, and that those are intact.
+	Moved bool
 }
 
 // Finding is something that an operator should know.
@@ -70,6 +72,10 @@ func wrong(do, what string, args ...any) Finding {
 
 // unwanted compares with the annotations.
 func (r Report) unwanted() []Finding {
+	if r.Wanted.Drift == nil && r.Wanted.Moved {
+		return []Finding{wrong("delete the pod when it suits: the next one gets today's rules",
+			"rules of before: ADD would install others today, as the node's configuration or detour itself has changed since")}
+	}
 	if r.Wanted.Drift == nil {
 		return nil
 	}

@@ -64,8 +64,8 @@ const (
 
 // Check compares what is there with what the Spec of today wants, and gives the
 // first difference as a *Drift. Where the stamp says that ADD installed something
-// else (another Spec, another version of the rules), it is the stamp's digest
-// that counts, and moved is true.
+// else (for another Spec, or by a build that made other rules of it), it is the stamp's
+// digest that counts, and moved is true.
 func Check(want, got Listing, stamp *Stamp) (moved bool, err error) {
 	if len(got.Chains) == 0 && stamp == nil {
 		return false, drift("no rules of detour: they were removed, or never installed")
@@ -73,7 +73,7 @@ func Check(want, got Listing, stamp *Stamp) (moved bool, err error) {
 	if stamp == nil {
 		return false, drift("chain %s is missing or altered: nothing says what ADD installed", ChainStamp)
 	}
-	if stamp.Version == RulesVersion && stamp.Digest == want.Digest() {
+	if stamp.Digest == want.Digest() {
 		return false, want.diff(got)
 	}
 	if found := got.Digest(); found != stamp.Digest {

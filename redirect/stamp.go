@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// RulesVersion numbers how rules are compiled and rendered. It goes up when the
-// same Spec begins to give other rules, so that CHECK does not take an upgrade for drift.
+// RulesVersion numbers how rules are compiled and rendered, for who reads the stamp. It goes up
+// when the same Spec begins to give other rules.
 //
 //	1  until 2026-11
 //	2  tproxy: a SYN is never taken for part of a connection that is there (ADR 24)

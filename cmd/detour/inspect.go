@@ -193,7 +193,7 @@ func wanted(t target, o *plugin.Options) inspect.Wanted {
 	if err != nil {
 		return inspect.Wanted{Why: err.Error()}
 	}
-	_, w.Drift = netfilter.Verify(t.netns, rs, o.Backend)
+	w.Moved, w.Drift = netfilter.Verify(t.netns, rs, o.Backend)
 	return w
 }
 

@@ -50,8 +50,8 @@ func Commit(path string, rs redirect.RuleSet, o Options) (Result, error) {
 }
 
 // Verify compares the namespace with what ADD installed, and repairs nothing.
-// A difference is a *redirect.Drift. moved says that the Spec or the rules'
-// version is another one than at ADD, and that what ADD installed is intact.
+// A difference is a *redirect.Drift. moved says that ADD
+// would install other rules today: of another Spec, or of another version.
 func Verify(path string, rs redirect.RuleSet, b Backend) (moved bool, err error) {
 	err = inside(path, func() error {
 		moved, err = verify(rs, b)
