@@ -37,17 +37,20 @@ func (y *reader) blockText(text string, parent int) (Node, error) {
 		return Node{}, errors.New("a block of text that is the whole document (want key: value)")
 	}
 	y.at++
-	first := -1 // the column of its first line
-	for y.more() && (y.lines[y.at].text == "" || y.lines[y.at].indent > parent) {
-		if l := y.lines[y.at]; l.text != "" {
-			if first < 0 {
-				first = l.indent
+	first, empty := -1, 0 // the column of its first line, the longest of empty ones before that
+	for ; y.more() && (y.lines[y.at].text == "" || y.lines[y.at].indent > parent); y.at++ {
+		l := y.lines[y.at]
+		switch {
+		case l.text != "" && first < 0:
+			first = l.indent
+			if first < empty {
+				return Node{}, errors.New("a block of text that starts left of an empty line's end")
 			}
-			if l.indent < first {
-				return Node{}, errors.New("a block of text whose lines start left of its first one")
-			}
+		case l.text != "" && l.indent < first:
+			return Node{}, errors.New("a block of text whose lines start left of its first one")
+		case l.text == "" && first < 0:
+			empty = max(empty, l.indent)
 		}
-		y.at++
 	}
 	return Node{Kind: BlockText}, nil
 }

@@ -83,6 +83,8 @@ func TestYAMLRefusesWhatItDoesNotRead(t *testing.T) {
 		{"{:: }", "a colon (want it in quotes)"},
 		{"a: -\n", "a dash alone"},
 		{"|\n\"0", "the whole document"},
+		{"a: |\n  x\n y\n", "line 3: a block of text whose lines start left of its first one"},
+		{"a: >\n  \n b\n", "line 3: a block of text that starts left of an empty line's end"},
 		{strings.Repeat("k", maxKey+1) + ": b", "line 1: a key of more"},
 		{"'" + strings.Repeat("k", maxKey) + "': b", "line 1: a key of more"},
 		{"a: {" + strings.Repeat("k", maxKey+1) + ": b}", "line 1: a key of more"},
