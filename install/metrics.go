@@ -22,8 +22,9 @@ type Watched struct {
 	mu      sync.Mutex
 	last    Report
 	lastErr error
-	joined  bool // since the first run that went well
-	paused  bool // in a fight
+	known   Report // the last that knew the network and the options
+	joined  bool   // since the first run that went well
+	paused  bool   // in a fight
 
 	// seen are the attachments that slipped past, by File. WatchSlipped's own.
 	seen map[string]bool
@@ -78,6 +79,9 @@ func (w *Watched) Ran(r Report, err error) {
 		}
 	}
 	w.last, w.lastErr = r, err
+	if r.Plan.Network != "" && r.Entry.Text != nil {
+		w.known = r
+	}
 	// The first repair after a pause is most likely undone at once: it does not end the fight.
 	w.paused = w.paused && (err != nil || r.Changed() || r.Contested)
 	switch {
@@ -105,6 +109,7 @@ func (w *Watched) Ran(r Report, err error) {
 	_, badConfig := errors.AsType[ConfigError](err)
 	w.drifted(driftConfig, badConfig)
 	if badConfig {
+		w.joined = w.joined || r.Stands
 		w.inChain.Set(gauge(r.Stands))
 		w.drifted(driftEntry, !r.Stands)
 		w.drifted(driftBinary, r.Binary == "")
@@ -239,9 +244,9 @@ func (w *Watched) WatchSlipped(ctx context.Context) {
 
 func (w *Watched) countSlipped() {
 	w.mu.Lock()
-	joined, last := w.joined, w.last
+	joined, known := w.joined, w.known
 	w.mu.Unlock()
-	if !joined || last.Plan.Mode == DropIn {
+	if !joined || known.Plan.Mode == DropIn {
 		return
 	}
 	all, err := Attachments(w.Cache)
@@ -249,7 +254,7 @@ func (w *Watched) countSlipped() {
 		return
 	}
 	now := map[string]bool{}
-	for _, a := range Slipped(all, last.Plan.Network, last.Entry.Options, w.Node.Dialects) {
+	for _, a := range Slipped(all, known.Plan.Network, known.Entry.Options, w.Node.Dialects) {
 		now[a.File] = true
 		if w.seen[a.File] {
 			continue

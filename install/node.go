@@ -23,6 +23,8 @@ type Node struct {
 	Runtime  Runtime
 	CRI      *CRI
 	Dialects []plugin.Dialect
+
+	before Entry // of the last run that could use Config, as Watch keeps it
 }
 
 // A Report is what one run found and did.
@@ -44,8 +46,8 @@ func (r Report) Changed() bool {
 	return r.Binary != "" && r.Binary != BinaryCurrent || len(r.Plan.Steps) > 0
 }
 
-// A ConfigError says why the Config file cannot be used. What is in the chain stays there then, with
-// the options of before; only its binary is put right (withoutConfig).
+// A ConfigError says why the Config file cannot be used. The node stays in the chain then, with the
+// options of before.
 type ConfigError struct {
 	Path string
 	Err  error
@@ -56,42 +58,55 @@ func (e ConfigError) Unwrap() error { return e.Err }
 
 // Want reads the Config file. A bad one is a ConfigError. Of the runtime it says nothing.
 func (n Node) Want() (Want, error) {
+	want := Want{Mode: n.Mode}
 	var object []byte
 	if n.Config != "" {
 		var err error
 		if object, err = readConf(n.Config); err != nil {
-			return Want{}, ConfigError{n.Config, err}
+			return want, ConfigError{n.Config, err}
 		}
 	}
-	entry, err := NewEntry(object, n.Dialects)
-	if err != nil {
-		return Want{}, ConfigError{n.Config, err}
+	var err error
+	if want.Entry, err = NewEntry(object, n.Dialects); err != nil {
+		return want, ConfigError{n.Config, err}
 	}
-	return Want{Mode: n.Mode, Entry: entry}, nil
+	return want, nil
 }
 
-// Look says what a run would do now, and does nothing. The error may be ErrNoPrimary, or
-// a VersionError with a Plan that leaves the chain.
+// Look says what a run would do now, and does nothing. The error may be a ConfigError, ErrNoPrimary,
+// or a VersionError with a Plan that leaves the chain.
 func (n Node) Look() (Dir, Report, error) {
-	want, err := n.Want()
-	if err != nil {
-		return Dir{}, Report{}, err
+	dir, r, bad, err := n.look()
+	if bad != nil {
+		return dir, r, bad
 	}
+	return dir, r, err
+}
+
+// look is Look, with what is wrong with Config beside: the Plan is for the options of before then,
+// and empty where nobody knows them.
+func (n Node) look() (dir Dir, r Report, bad, err error) {
+	want, bad := n.Want()
 	var unheard error
 	want.Runtime, unheard = n.AskRuntime()
-	r := Report{Entry: want.Entry, Runtime: want.Runtime}
+	r.Runtime = want.Runtime
 	if r.Binary, err = LookBinary(filepath.Join(n.BinDir, PluginType), n.Plugin); err != nil {
-		return Dir{}, r, err
+		return dir, r, bad, err
 	}
-	dir, err := Look(n.ConfDir)
-	if err != nil {
-		return dir, r, err
+	if dir, err = Look(n.ConfDir); err != nil {
+		return dir, r, bad, err
+	}
+	if bad != nil {
+		want.Entry = n.entryOfBefore(dir)
+	}
+	if r.Entry = want.Entry; r.Entry.Text == nil {
+		return dir, r, bad, nil
 	}
 	r.Plan, err = Decide(dir, want)
 	if unheard != nil {
 		r.Plan.Warnings = append(r.Plan.Warnings, fmt.Sprintf("%v: taken to be %s", unheard, want.Runtime))
 	}
-	return dir, r, err
+	return dir, r, bad, err
 }
 
 // Install does what Look says, under the directories' locks: the binary first and
@@ -115,16 +130,21 @@ func (n Node) Install() (r Report, err error) {
 	if err := Sweep(append(beyond(n.ConfDir), n.ConfDir, n.BinDir)...); err != nil {
 		return r, err
 	}
-	dir, r, err := n.Look()
-	if _, bad := errors.AsType[ConfigError](err); bad {
-		return n.withoutConfig(err)
+	dir, r, bad, err := n.look()
+	if bad != nil {
+		defer func() { err = n.withBadConfig(&r, bad, err) }()
 	}
 	_, leave := errors.AsType[VersionError](err)
 	if err != nil && !leave && !errors.Is(err, ErrNoPrimary) {
 		return r, err
 	}
 	outside := err
-	if outside == nil && r.Binary == BinaryOther && dir.entryRefused(n.Dialects) != nil {
+	_, refused := dir.standing(n.Dialects)
+	if bad != nil && refused != nil {
+		r.Binary = "" // a downgrade, whose entry cannot go first
+		return r, nil
+	}
+	if outside == nil && r.Binary == BinaryOther && refused != nil {
 		if err := Apply(dir, r.Plan); err != nil {
 			return r, err
 		}
@@ -141,21 +161,23 @@ func (n Node) Install() (r Report, err error) {
 	return r, outside // the binary is ready for when there is something to join
 }
 
-// entryRefused says why this build of the plugin could not serve an entry that is
-// in the chain now; nil if it could.
-func (d Dir) entryRefused(dialects []plugin.Dialect) error {
+// standing are the entries that are in the chain now. The error says why this build of the plugin
+// could not serve one.
+func (d Dir) standing(dialects []plugin.Dialect) (all []Entry, err error) {
 	for _, text := range d.entries() {
 		var e struct {
 			Detour json.RawMessage `json:"detour"`
 		}
 		if err := json.Unmarshal(text, &e); err != nil {
-			return err
+			return nil, err
 		}
-		if _, err := plugin.ParseOptions(e.Detour, dialects); err != nil {
-			return err
+		entry, err := NewEntry(e.Detour, dialects)
+		if err != nil {
+			return nil, err
 		}
+		all = append(all, entry)
 	}
-	return nil
+	return all, nil
 }
 
 // entries are our entries, wherever they are.

@@ -48,6 +48,9 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 			began = time.Now()
 		}
 		r, err := n.Install()
+		if r.Entry.Text != nil {
+			n.before = r.Entry
+		}
 		if moved++; errors.Is(err, ErrMoved) && moved < mostMoves {
 			continue // somebody wrote while we did: look at what it is now
 		}
@@ -57,7 +60,7 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 		}
 		r.Contested = fight.Contested(time.Now())
 		o.Ran(r, err)
-		_, badConfig := errors.AsType[ConfigError](err) // with one the binary is put right all the same
+		_, badConfig := errors.AsType[ConfigError](err) // with one the node is put right all the same
 		if (err == nil || badConfig) && joined && r.Changed() {
 			if pause := fight.Repair(began, time.Now()); pause > 0 {
 				o.Fighting(r, pause)
@@ -67,7 +70,7 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 				continue
 			}
 		}
-		joined = joined || err == nil
+		joined = joined || err == nil || r.Stands
 		if failures++; err == nil || errors.Is(err, ErrNoPrimary) {
 			failures = 0
 		}

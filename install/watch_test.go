@@ -364,6 +364,28 @@ func TestAPodThatSlippedPastIsNamed(t *testing.T) {
 	within(t, "gone", func() bool { return testutil.ToFloat64(w.slipping) == 0 })
 }
 
+// TestPodsThatSlippedPastAreKnownWhileRunsFail: neither forgotten, nor counted again afterwards.
+func TestPodsThatSlippedPastAreKnownWhileRunsFail(t *testing.T) {
+	const meshed = `{"detour-cni.dev/redirect":"true"}`
+	n, w, log := withBadConfig(t)
+	slip := func(pod string) {
+		t.Helper()
+		write(t, w.Cache, "cbr0-"+pod+"-eth0", cached(pod, flannel, meshed))
+		within(t, pod+" counted", func() bool { return log.has("without us", "shop/"+pod) })
+	}
+	slip("a")
+	must(t, os.Remove(filepath.Join(n.ConfDir, "10-flannel.conflist")))
+	within(t, "no network", func() bool { return errors.Is(w.Ready(), ErrNoPrimary) })
+	slip("b")
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
+	within(t, "ready", func() bool { return w.Ready() == nil })
+	slip("c")
+	if now, all := testutil.ToFloat64(w.slipping), testutil.ToFloat64(w.slipped); now != 3 || all != 3 {
+		t.Errorf("%v slipped past, %v in all, want 3", now, all)
+	}
+}
+
 func TestManyAtOnce(t *testing.T) {
 	n := node(t, Spliced)
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)

@@ -1,13 +1,20 @@
 package install
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+const (
+	goodConfig = `{"logLevel":"debug"}`
+	badConfig  = `{"overrides":"sometimes"}`
 )
 
 // withBadConfig is an installer that has joined, and then got options that cannot be used.
@@ -15,31 +22,105 @@ func withBadConfig(t *testing.T) (Node, *Watched, *lockedLog) {
 	t.Helper()
 	n := node(t, Spliced)
 	n.Config = filepath.Join(t.TempDir(), "detour.json")
-	must(t, os.WriteFile(n.Config, []byte(`{}`), 0o600))
+	must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
 	w, log := watch(t, n, t.TempDir())
 	within(t, "joined", func() bool { return w.Ready() == nil })
-	must(t, os.WriteFile(n.Config, []byte(`{"overrides":"sometimes"}`), 0o600))
+	must(t, os.WriteFile(n.Config, []byte(badConfig), 0o600))
 	within(t, "not ready", func() bool { return w.Ready() != nil && log.has("sometimes") })
 	return n, w, log
 }
 
-func TestWithABadConfigTheBinaryIsPutRightAndTheChainIsLookedAt(t *testing.T) {
+func TestWithABadConfigTheNodeGoesOnWithTheOptionsOfBefore(t *testing.T) {
 	n, w, log := withBadConfig(t)
-	binary := filepath.Join(n.BinDir, PluginType)
-	must(t, os.Remove(binary))
-	within(t, "the binary gone", func() bool { return IsPlugin(binary) })
-	within(t, "said", func() bool { return log.has("repaired the binary", "was=absent") })
-	if inChain, drift := testutil.ToFloat64(w.inChain), w.drifts(); inChain != 1 || drift != driftConfig {
-		t.Errorf("in the chain: %v, drift: %s", inChain, drift)
-	}
-	write(t, n.ConfDir, "10-flannel.conflist", flannel) // its writer has no entry of ours
-	within(t, "no longer in the chain", func() bool {
-		return testutil.ToFloat64(w.inChain) == 0 && w.drifts() == "entry config"
-	})
+	repairs(t, n, w, log)
 	must(t, os.WriteFile(n.Config, []byte(`{}`), 0o600))
 	within(t, "the next good one", func() bool {
 		return w.Ready() == nil && testutil.ToFloat64(w.inChain) == 1 && w.drifts() == ""
+	})
+}
+
+// repairs undoes what an installer with a bad Config has put there, and wants it put right.
+func repairs(t *testing.T, n Node, w *Watched, log *lockedLog) {
+	t.Helper()
+	binary, primary := filepath.Join(n.BinDir, PluginType), filepath.Join(n.ConfDir, "10-flannel.conflist")
+	must(t, os.Remove(binary))
+	within(t, "the binary gone", func() bool { return IsPlugin(binary) })
+	within(t, "said", func() bool { return log.has("repaired the binary", "was=absent") })
+	write(t, n.ConfDir, "10-flannel.conflist", flannel) // its writer has no entry of ours
+	within(t, "our entry gone", inFile(primary, `"detour":`+goodConfig))
+	within(t, "said", func() bool { return log.has("repaired", "file="+primary) })
+	within(t, "the state of the config", func() bool {
+		return testutil.ToFloat64(w.inChain) == 1 && w.drifts() == driftConfig
+	})
+	if w.Ready() == nil {
+		t.Error("ready")
+	}
+}
+
+// TestAStartWithABadConfigGoesOnWithTheEntryThatIsThere: a rollout that brings one has a new pod.
+func TestAStartWithABadConfigGoesOnWithTheEntryThatIsThere(t *testing.T) {
+	n := node(t, Spliced)
+	n.Config = filepath.Join(t.TempDir(), "detour.json")
+	must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	_, err := n.Install()
+	must(t, err)
+	before := tree(t, n.ConfDir)
+	must(t, os.WriteFile(n.Config, []byte(badConfig), 0o600))
+	w, log := watch(t, n, t.TempDir())
+	within(t, "the state of the config", func() bool {
+		return testutil.ToFloat64(w.inChain) == 1 && w.drifts() == driftConfig
+	})
+	if diff := cmp.Diff(before, tree(t, n.ConfDir)); diff != "" {
+		t.Errorf("a bad config changed the node (-before +after):\n%s", diff)
+	}
+	repairs(t, n, w, log)
+}
+
+// TestAStartWithABadConfigJoinsNothing where nobody knows the options of before.
+func TestAStartWithABadConfigJoinsNothing(t *testing.T) {
+	const ours = `{"type":"detour-cni","detour":{}}`
+	for name, files := range map[string]map[string]string{
+		"none": {"10-flannel.conflist": flannel},
+		"two that differ": {"10-flannel.conflist": strings.Replace(flannel, "\n  ]", ", "+ours+"]", 1),
+			"20-flannel.conflist": strings.Replace(flannel, "\n  ]", ", "+strings.Replace(ours, "{}", goodConfig, 1)+"]", 1)},
+	} {
+		n := node(t, Spliced)
+		n.Config = filepath.Join(t.TempDir(), "detour.json")
+		must(t, os.WriteFile(n.Config, []byte(badConfig), 0o600))
+		for file, text := range files {
+			write(t, n.ConfDir, file, text)
+		}
+		before := tree(t, n.ConfDir)
+		r, err := n.Install()
+		if err == nil || !strings.Contains(err.Error(), "sometimes") || r.Stands != (len(files) > 1) {
+			t.Errorf("%s: %v, in the chain: %t", name, err, r.Stands)
+		}
+		if diff := cmp.Diff(before, tree(t, n.ConfDir)); diff != "" {
+			t.Errorf("%s (-before +after):\n%s", name, diff)
+		}
+		if !IsPlugin(filepath.Join(n.BinDir, PluginType)) {
+			t.Errorf("%s: no binary", name)
+		}
+	}
+}
+
+func TestAFightOverTheEntryIsSeenWithABadConfig(t *testing.T) {
+	n, w, _ := withBadConfig(t)
+	await(t, 5*time.Second, "a fight", func() bool {
+		write(t, n.ConfDir, "10-flannel.conflist", flannel)
+		return testutil.ToFloat64(w.fights) == 1
+	})
+}
+
+// TestWhatElseIsWrongIsSaidBesideABadConfig: the node has no network either.
+func TestWhatElseIsWrongIsSaidBesideABadConfig(t *testing.T) {
+	n, w, _ := withBadConfig(t)
+	must(t, os.Remove(filepath.Join(n.ConfDir, "10-flannel.conflist")))
+	within(t, "both", func() bool {
+		err := w.Ready()
+		return err != nil && strings.Contains(err.Error(), "sometimes") && errors.Is(err, ErrNoPrimary)
 	})
 }
 

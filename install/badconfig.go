@@ -1,0 +1,49 @@
+package install
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+)
+
+// entryOfBefore is what a Node whose Config cannot be used goes on with: the entry of its last good
+// run, or else the one that is in the chain. It is empty where there is none, or where this build
+// cannot read one that is there: that is a newer one's.
+func (n Node) entryOfBefore(d Dir) Entry {
+	all, refused := d.standing(n.Dialects)
+	switch {
+	case refused != nil:
+		return Entry{}
+	case n.before.Text != nil:
+		return n.before
+	case len(all) == 0 || slices.ContainsFunc(all, func(e Entry) bool { return !bytes.Equal(e.Text, all[0].Text) }):
+		return Entry{} // of two that differ nobody knows which is meant
+	}
+	return all[0]
+}
+
+// withBadConfig ends a run: what is wrong with Config is its error, and what else went wrong beside it.
+func (n Node) withBadConfig(r *Report, bad, err error) error {
+	if dir, unseen := Look(n.ConfDir); unseen == nil {
+		r.Stands = dir.hasUs(r.Runtime)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; %w", bad, err)
+	}
+	return bad
+}
+
+// hasUs reports whether the file that a runtime will load has an entry of ours, whatever its words.
+func (d Dir) hasUs(r Runtime) bool {
+	for _, f := range d.Files {
+		if f.Err != nil && r.skipsBroken() {
+			continue
+		}
+		if slices.Contains(f.Plugins(), PluginType) {
+			return true
+		}
+		_, dropIn := d.DropIns[f.Network()]
+		return dropIn && f.List != nil && !f.List.InlineOnly && (r.ReadsDropIns() || !r.Known())
+	}
+	return false
+}
