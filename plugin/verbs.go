@@ -83,7 +83,7 @@ func Check(args *skel.CmdArgs, dialects []Dialect) (Outcome, error) {
 	}
 	moved, err := netfilter.Verify(args.Netns, rules, o.Conf.Options.Backend)
 	if moved {
-		o.Warnings = append(o.Warnings, "the configuration, or the version of the rules, has moved on since ADD")
+		o.Warnings = append(o.Warnings, "the configuration, or the rules that this version makes of it, have moved on since ADD")
 	}
 	if _, ok := errors.AsType[*redirect.Drift](err); ok {
 		return o, withCode(CodeDrift, err)

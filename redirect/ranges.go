@@ -1,7 +1,6 @@
 package redirect
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -33,13 +32,22 @@ func (r Range[T]) String() string {
 	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
+// number reads decimal digits, and nothing else. What does not fit is the largest number.
+func number(text string) (n uint64, ok bool) {
+	if text == "" || strings.Trim(text, "0123456789") != "" {
+		return 0, false
+	}
+	n, _ = strconv.ParseUint(text, 10, 64) // of digits it can only be out of range
+	return n, true
+}
+
 // ParsePort reads one port, 1 to 65535.
 func ParsePort(text string) (uint16, error) {
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
+	n, ok := number(text)
+	if !ok {
 		return 0, fmt.Errorf("%s: not a port (want 1-65535)", quote(text))
 	}
-	if err != nil || n < 1 || n > 65535 {
+	if n < 1 || n > 65535 {
 		return 0, fmt.Errorf("%s is not a port (want 1-65535)", clip(text))
 	}
 	return uint16(n), nil
@@ -51,11 +59,11 @@ func ParsePortRange(text string) (PortRange, error) { return parseRange(text, Pa
 // ParseID reads one numeric uid or gid. Names are refused: they would be looked
 // up on the node, and mean another user in the pod.
 func ParseID(text string) (uint32, error) {
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
+	n, ok := number(text)
+	if !ok {
 		return 0, fmt.Errorf("%s: not a numeric id (want 0-%d)", quote(text), uint32(maxID))
 	}
-	if err != nil || n > maxID {
+	if n > maxID {
 		return 0, fmt.Errorf("%s is not an id (want 0-%d)", clip(text), uint32(maxID))
 	}
 	return uint32(n), nil
