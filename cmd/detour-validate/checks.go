@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -168,13 +167,12 @@ func (f family) letThrough(o options) result {
 	}
 	dst := netip.AddrPortFrom(f.stranger, 80)
 	_, err = f.callWithin(dst, f.oneHop)
-	var timeout net.Error
 	switch {
 	case err == nil:
 		r.state, r.why = broken, fmt.Sprintf("a call to %s is answered from inside the pod: it loops", dst)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		r.state, r.why = broken, fmt.Sprintf("a call to %s is refused inside the pod: it is bent to a port where nobody listens", dst)
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+	case silence(err), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		r.state, r.why = proved, fmt.Sprintf("a call to %s leaves the pod", dst)
 	default:
 		r.state, r.why = unknown, fmt.Sprintf("a call to %s: %v", dst, reason(err))
@@ -258,83 +256,4 @@ func (f family) dns(want uint16) result {
 	}
 	r.state, r.why = proved, fmt.Sprintf("a query to %s lands on port %d", dst, want)
 	return r
-}
-
-// call connects and hangs up; local is the caller's end.
-func (f family) call(to netip.AddrPort) (local string, err error) { return f.callWithin(to, nil) }
-
-// callWithin is call from a socket that control has set up.
-func (f family) callWithin(to netip.AddrPort, control func(network, address string, c syscall.RawConn) error) (local string, err error) {
-	ctx, stop := context.WithTimeout(context.Background(), patience)
-	defer stop()
-	d := net.Dialer{Control: control}
-	c, err := d.DialContext(ctx, "tcp"+f.suffix, to.String())
-	if err != nil {
-		return "", err
-	}
-	defer c.Close()
-	return c.LocalAddr().String(), nil
-}
-
-// callers are those who have connected to a listener.
-type callers struct {
-	mu  sync.Mutex
-	all map[string]bool
-}
-
-// callersOf takes every call, until the listener is closed.
-func callersOf(l net.Listener) *callers {
-	c := &callers{all: map[string]bool{}}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.mu.Lock()
-			c.all[conn.RemoteAddr().String()] = true
-			c.mu.Unlock()
-			_ = conn.Close()
-		}
-	}()
-	return c
-}
-
-// heard waits for one caller.
-func (c *callers) heard(who string) bool {
-	for late := time.Now().Add(patience); time.Now().Before(late); time.Sleep(time.Millisecond) {
-		c.mu.Lock()
-		ok := c.all[who]
-		c.mu.Unlock()
-		if ok {
-			return true
-		}
-	}
-	return false
-}
-
-// unused is a port on which nobody listens at the moment.
-func unused(f family) uint16 {
-	l, err := net.Listen("tcp"+f.suffix, ":0")
-	if err != nil {
-		return 9
-	}
-	defer l.Close()
-	return netip.MustParseAddrPort(l.Addr().String()).Port()
-}
-
-// reason is the system's word for what went wrong with a call.
-func reason(err error) error {
-	var sys syscall.Errno
-	switch {
-	case errors.As(err, &sys):
-		return sys
-	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT):
-		return errors.New("nobody answers")
-	}
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return errors.New("nobody answers")
-	}
-	return err
 }

@@ -24,11 +24,18 @@ func parseSave(text string) (rules, error) {
 				return of, fmt.Errorf("%s", strings.TrimPrefix(l, "# "))
 			}
 		case strings.HasPrefix(l, "*"):
-			of.tables = append(of.tables, table{name: redirect.Table(l[1:])})
+			name := redirect.Table(l[1:])
+			if slices.ContainsFunc(of.tables, func(t table) bool { return t.name == name }) {
+				return of, fmt.Errorf("table %.80q stands there twice", name)
+			}
+			of.tables = append(of.tables, table{name: name})
 			t, foreign = &of.tables[len(of.tables)-1], map[string]int{}
 		case t == nil || l == "" || l == "COMMIT":
 		case strings.HasPrefix(l, ":"):
 			if name, _, _ := strings.Cut(l[1:], " "); strings.HasPrefix(name, chainPrefix) {
+				if slices.ContainsFunc(t.chains, func(c chain) bool { return c.name == name }) {
+					return of, fmt.Errorf("chain %.80q stands there twice", name)
+				}
 				t.chains = append(t.chains, chain{name: name})
 			}
 		default:
