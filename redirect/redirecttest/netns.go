@@ -5,9 +5,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -131,10 +133,53 @@ func (n *NetNS) Run(t testing.TB, stdin string, args ...string) string {
 	return string(out)
 }
 
-// IP runs ip(8) commands inside, one a line.
+// IP runs ip(8) commands inside, one a line. What they give an address is reached by it afterwards.
 func (n *NetNS) IP(t testing.TB, lines ...string) {
 	t.Helper()
 	n.Run(t, strings.Join(lines, "\n")+"\n", "ip", "-batch", "-")
+	if err := n.Do(settled); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settled waits until every IPv6 address of an interface that is up has its local route: a worker of
+// the kernel's brings that, after ip(8) has ended, and until then what is sent to the address leaves
+// the namespace.
+func settled() error {
+	links, err := net.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, link := range links {
+		addrs, err := link.Addrs()
+		if err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			ip := a.(*net.IPNet).IP
+			if link.Flags&net.FlagUp == 0 || ip.To4() != nil || ip.IsLinkLocalUnicast() {
+				continue
+			}
+			if err := awaitLocal(ip); err != nil {
+				return fmt.Errorf("%s: %w", link.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func awaitLocal(ip net.IP) error {
+	// Destination and prefix length, then six fields, and flags with RTF_LOCAL (linux/ipv6_route.h).
+	route := regexp.MustCompile(fmt.Sprintf(`(?m)^%x 80 (\w+ ){6}[89a-f]\w{7} `, []byte(ip)))
+	for end := time.Now().Add(answerWait); ; _, _ = unix.Poll(nil, 1) { // milliseconds
+		routes, err := os.ReadFile("/proc/thread-self/net/ipv6_route")
+		if err != nil || route.Match(routes) {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%v: no local route within %v", ip, answerWait)
+		}
+	}
 }
 
 // Sysctl sets keys of /proc/sys/net inside, each "ipv4/ip_forward=1".
