@@ -2,9 +2,49 @@ package install
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"slices"
 )
+
+// A ConfigError says why the Config file cannot be used. The node stays in the chain then, with the
+// options of before.
+type ConfigError struct {
+	Path string
+	Err  error
+	// Beside is what else went wrong in the run, nil for nothing.
+	Beside error
+}
+
+func (e ConfigError) Error() string {
+	text := e.Path + ": " + e.Err.Error()
+	if e.Beside != nil {
+		text += "; " + e.Beside.Error()
+	}
+	return text
+}
+
+// Unwrap gives both.
+func (e ConfigError) Unwrap() []error {
+	if e.Beside == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.Beside}
+}
+
+// beside is the error of a run: what is wrong with Config, if anything is, and what else went wrong.
+func beside(bad, err error) error {
+	if e, ok := errors.AsType[ConfigError](bad); ok {
+		e.Beside = err
+		return e
+	}
+	return err
+}
+
+// Did reports whether a run that ended so has done what its Report says, and not only meant to.
+func Did(err error) bool {
+	bad, ok := errors.AsType[ConfigError](err)
+	return err == nil || ok && (bad.Beside == nil || errors.Is(bad.Beside, ErrNoPrimary))
+}
 
 // entryOfBefore is what a Node whose Config cannot be used goes on with: the entry of its last good
 // run, or else the one that is in the chain. It is empty where there is none, or where this build
@@ -27,10 +67,7 @@ func (n Node) withBadConfig(r *Report, bad, err error) error {
 	if dir, unseen := Look(n.ConfDir); unseen == nil {
 		r.Stands = dir.hasUs(r.Runtime)
 	}
-	if err != nil {
-		return fmt.Errorf("%w; %w", bad, err)
-	}
-	return bad
+	return beside(bad, err)
 }
 
 // hasUs reports whether the file that a runtime will load has an entry of ours, whatever its words.

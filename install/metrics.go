@@ -112,8 +112,8 @@ func (w *Watched) Ran(r Report, err error) {
 		w.joined = w.joined || r.Stands
 		w.inChain.Set(gauge(r.Stands))
 		w.drifted(driftEntry, !r.Stands)
-		w.drifted(driftBinary, r.Binary == "")
-		if r.Changed() {
+		w.drifted(driftBinary, r.Binary == "" || !Did(err) && r.Binary != BinaryCurrent)
+		if Did(err) && r.Changed() {
 			w.logChange(r, repair)
 		}
 		return

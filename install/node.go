@@ -46,16 +46,6 @@ func (r Report) Changed() bool {
 	return r.Binary != "" && r.Binary != BinaryCurrent || len(r.Plan.Steps) > 0
 }
 
-// A ConfigError says why the Config file cannot be used. The node stays in the chain then, with the
-// options of before.
-type ConfigError struct {
-	Path string
-	Err  error
-}
-
-func (e ConfigError) Error() string { return e.Path + ": " + e.Err.Error() }
-func (e ConfigError) Unwrap() error { return e.Err }
-
 // Want reads the Config file. A bad one is a ConfigError. Of the runtime it says nothing.
 func (n Node) Want() (Want, error) {
 	want := Want{Mode: n.Mode}
@@ -63,12 +53,12 @@ func (n Node) Want() (Want, error) {
 	if n.Config != "" {
 		var err error
 		if object, err = readConf(n.Config); err != nil {
-			return want, ConfigError{n.Config, err}
+			return want, ConfigError{Path: n.Config, Err: err}
 		}
 	}
 	var err error
 	if want.Entry, err = NewEntry(object, n.Dialects); err != nil {
-		return want, ConfigError{n.Config, err}
+		return want, ConfigError{Path: n.Config, Err: err}
 	}
 	return want, nil
 }
@@ -77,10 +67,7 @@ func (n Node) Want() (Want, error) {
 // or a VersionError with a Plan that leaves the chain.
 func (n Node) Look() (Dir, Report, error) {
 	dir, r, bad, err := n.look()
-	if bad != nil {
-		return dir, r, bad
-	}
-	return dir, r, err
+	return dir, r, beside(bad, err)
 }
 
 // look is Look, with what is wrong with Config beside: the Plan is for the options of before then,

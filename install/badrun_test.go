@@ -1,0 +1,61 @@
+package install
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// TestOnlyWhatWasDoneIsSaidWithABadConfig: a run that failed, or that left the chain, repaired nothing.
+func TestOnlyWhatWasDoneIsSaidWithABadConfig(t *testing.T) {
+	for name, tc := range map[string]struct {
+		undo        func(t *testing.T, n Node)
+		said, drift string
+	}{
+		"the entry cannot be written": {func(t *testing.T, n Node) {
+			must(t, os.RemoveAll(filepath.Join(n.ConfDir, "cbr0")))
+			write(t, n.ConfDir, "cbr0", "a file where the network's directory goes")
+		}, "not a directory", "entry config"},
+		"the network's version is not spoken": {func(t *testing.T, n Node) {
+			write(t, n.ConfDir, "10-flannel.conflist", strings.Replace(flannel, "0.3.1", "9.9.9", 1))
+		}, "left the chain", "entry config"},
+		"the first file is broken, the binary gone": {func(t *testing.T, n Node) {
+			write(t, n.ConfDir, "05-new.conflist", "{")
+			must(t, os.Remove(filepath.Join(n.BinDir, PluginType)))
+		}, "is broken", "entry binary config"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, w, log := withBadConfig(t, DropIn)
+			tc.undo(t, n)
+			within(t, "said", func() bool { return log.has(tc.said) })
+			await(t, 5*time.Second, "drift", func() bool { return w.drifts() == tc.drift })
+			if log.has("msg=repaired") || log.has("repaired the binary") {
+				t.Error("said to be repaired")
+			}
+			for _, what := range []string{"entry", "binary"} {
+				if n := testutil.ToFloat64(w.repairs.WithLabelValues(what)); n != 0 {
+					t.Errorf("%v repairs of the %s", n, what)
+				}
+			}
+		})
+	}
+}
+
+func TestTheErrorOfABadConfigIsAlsoWhatElseWentWrong(t *testing.T) {
+	alone := error(ConfigError{Path: "detour.json", Err: fs.ErrNotExist})
+	both := beside(alone, ErrNoPrimary)
+	if !errors.Is(both, fs.ErrNotExist) || !errors.Is(both, ErrNoPrimary) || errors.Is(alone, ErrNoPrimary) {
+		t.Errorf("%v, %v", alone, both)
+	}
+	for err, did := range map[error]bool{nil: true, alone: true, both: true, beside(alone, ErrMoved): false, ErrNoPrimary: false} {
+		if Did(err) != did {
+			t.Errorf("%v: did it all: %t", err, !did)
+		}
+	}
+}
