@@ -3,6 +3,7 @@ package install
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -47,19 +48,33 @@ func Did(err error) bool {
 }
 
 // entryOfBefore is what a Node whose Config cannot be used goes on with: the entry of its last good
-// run, or else the one that is in the chain. It is empty where there is none, or where this build
-// cannot read one that is there: that is a newer one's.
-func (n Node) entryOfBefore(d Dir) Entry {
+// run, or else the one that is in the chain. It is empty where there is none. Where this build cannot
+// read one that is there, another that is there may: then it is a newer one's, and none of ours.
+func (n Node) entryOfBefore(d Dir, there BinaryState) Entry {
 	all, refused := d.standing(n.Dialects)
 	switch {
-	case refused != nil:
+	case refused != nil && there == BinaryOther:
 		return Entry{}
 	case n.before.Text != nil:
 		return n.before
-	case len(all) == 0 || slices.ContainsFunc(all, func(e Entry) bool { return !bytes.Equal(e.Text, all[0].Text) }):
+	case refused != nil || len(all) == 0 || slices.ContainsFunc(all, func(e Entry) bool { return !bytes.Equal(e.Text, all[0].Text) }):
 		return Entry{} // of two that differ nobody knows which is meant
 	}
 	return all[0]
+}
+
+// unread ends a run that does not know the options of before, since this build refuses the entry that
+// is there. To another build's binary it is none's fault: this is a downgrade, whose entry cannot go
+// first, and both stay. Else nothing on the node can read it, and every ADD fails.
+func (r *Report) unread(refused error) error {
+	other := r.Binary == BinaryOther
+	if r.Binary != BinaryCurrent {
+		r.Binary = "" // it stays as it is
+	}
+	if other {
+		return nil
+	}
+	return fmt.Errorf("the entry that is in the chain: %w", refused)
 }
 
 // withBadConfig ends a run: what is wrong with Config is its error, and what else went wrong beside it.

@@ -59,3 +59,43 @@ func TestTheErrorOfABadConfigIsAlsoWhatElseWentWrong(t *testing.T) {
 		}
 	}
 }
+
+// TestAnEntryThatNobodyCanReadIsPutRightWithABadConfig has our own binary beside it: it is no newer one's.
+func TestAnEntryThatNobodyCanReadIsPutRightWithABadConfig(t *testing.T) {
+	for mode, file := range map[Mode]string{Spliced: "10-flannel.conflist", DropIn: filepath.Join("cbr0", dropInName)} {
+		for name, spoil := range map[string]func(string) string{
+			"an option that nobody knows": func(text string) string { return strings.Replace(text, "debug", "loud", 1) },
+			"cut off":                     func(string) string { return "" },
+		} {
+			if mode == Spliced && name == "cut off" {
+				continue // it is the primary's, and broken
+			}
+			t.Run(string(mode)+" "+name, func(t *testing.T) {
+				n, w, log := withBadConfig(t, mode)
+				text, err := os.ReadFile(filepath.Join(n.ConfDir, file))
+				must(t, err)
+				write(t, n.ConfDir, file, spoil(string(text)))
+				within(t, "put right", inFile(filepath.Join(n.ConfDir, file), `"detour":`+goodConfig))
+				within(t, "said", func() bool { return log.has("msg=repaired", "with other words than wanted") })
+				within(t, "the state of the config", func() bool { return w.drifts() == driftConfig })
+			})
+		}
+	}
+}
+
+// TestAnEntryThatNobodyCanReadIsNamed where nobody knows the options of before either.
+func TestAnEntryThatNobodyCanReadIsNamed(t *testing.T) {
+	n := node(t, Spliced)
+	n.Config = filepath.Join(t.TempDir(), "detour.json")
+	must(t, os.WriteFile(n.Config, []byte(badConfig), 0o600))
+	write(t, n.ConfDir, "10-flannel.conflist", strings.Replace(flannel, "\n  ]", `, {"type":"detour-cni","detour":{"logLevel":"loud"}}]`, 1))
+	_, err := InstallBinary(n.BinDir, n.Plugin)
+	must(t, err)
+	before := tree(t, n.ConfDir)
+	w, log := watch(t, n, t.TempDir())
+	within(t, "said", func() bool { return log.has("sometimes", "the entry that is in the chain", "loud") })
+	within(t, "drift", func() bool { return w.drifts() == "entry config" })
+	if now := tree(t, n.ConfDir); now != before {
+		t.Error(now)
+	}
+}

@@ -111,7 +111,7 @@ func (w *Watched) Ran(r Report, err error) {
 	if badConfig {
 		w.joined = w.joined || r.Stands
 		w.inChain.Set(gauge(r.Stands))
-		w.drifted(driftEntry, !r.Stands)
+		w.drifted(driftEntry, !r.Stands || !Did(err))
 		w.drifted(driftBinary, r.Binary == "" || !Did(err) && r.Binary != BinaryCurrent)
 		if Did(err) && r.Changed() {
 			w.logChange(r, repair)

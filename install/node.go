@@ -84,7 +84,7 @@ func (n Node) look() (dir Dir, r Report, bad, err error) {
 		return dir, r, bad, err
 	}
 	if bad != nil {
-		want.Entry = n.entryOfBefore(dir)
+		want.Entry = n.entryOfBefore(dir, r.Binary)
 	}
 	if r.Entry = want.Entry; r.Entry.Text == nil {
 		return dir, r, bad, nil
@@ -127,9 +127,8 @@ func (n Node) Install() (r Report, err error) {
 	}
 	outside := err
 	_, refused := dir.standing(n.Dialects)
-	if bad != nil && refused != nil {
-		r.Binary = "" // a downgrade, whose entry cannot go first
-		return r, nil
+	if bad != nil && refused != nil && r.Entry.Text == nil {
+		return r, r.unread(refused)
 	}
 	if outside == nil && r.Binary == BinaryOther && refused != nil {
 		if err := Apply(dir, r.Plan); err != nil {
