@@ -99,3 +99,13 @@ func TestAnEntryThatNobodyCanReadIsNamed(t *testing.T) {
 		t.Error(now)
 	}
 }
+
+// TestAnEmptyConfigIsABadOne: who writes it in place empties it first, and a full disk leaves it so.
+func TestAnEmptyConfigIsABadOne(t *testing.T) {
+	n, w, log := withBadConfig(t, Spliced)
+	must(t, os.WriteFile(n.Config, []byte("\n"), 0o600))
+	within(t, "said", func() bool { return log.has("empty (want an object") })
+	if !inFile(filepath.Join(n.ConfDir, "10-flannel.conflist"), `"detour":`+goodConfig)() || w.Ready() == nil {
+		t.Errorf("its options are other ones, or it is ready: %v", w.Ready())
+	}
+}

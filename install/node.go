@@ -1,6 +1,7 @@
 package install
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,6 +47,8 @@ func (r Report) Changed() bool {
 	return r.Binary != "" && r.Binary != BinaryCurrent || len(r.Plan.Steps) > 0
 }
 
+var errEmpty = errors.New("empty (want an object, {} for the defaults)")
+
 // Want reads the Config file. A bad one is a ConfigError. Of the runtime it says nothing.
 func (n Node) Want() (Want, error) {
 	want := Want{Mode: n.Mode}
@@ -54,6 +57,9 @@ func (n Node) Want() (Want, error) {
 		var err error
 		if object, err = readConf(n.Config); err != nil {
 			return want, ConfigError{Path: n.Config, Err: err}
+		}
+		if len(bytes.TrimSpace(object)) == 0 { // as a writer leaves it for a moment, or a full disk for good
+			return want, ConfigError{Path: n.Config, Err: errEmpty}
 		}
 	}
 	var err error
