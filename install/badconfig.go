@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/detour-cni/detour/plugin"
 )
 
 // A ConfigError says why the Config file cannot be used. The node stays in the chain then, with the
@@ -63,15 +65,31 @@ func (n Node) entryOfBefore(d Dir, there BinaryState) Entry {
 	return all[0]
 }
 
-// unread ends a run that does not know the options of before, since this build refuses the entry that
-// is there. To another build's binary it is none's fault: this is a downgrade, whose entry cannot go
-// first, and both stay. Else nothing on the node can read it, and every ADD fails.
-func (r *Report) unread(refused error) error {
-	other := r.Binary == BinaryOther
-	if r.Binary != BinaryCurrent {
-		r.Binary = "" // it stays as it is
+// decideAsBefore is Decide with options of before. It keeps the way into the chain that is there as
+// well, where that is still one: who means another has to say so with options that can be used.
+func decideAsBefore(d Dir, w Want) (Plan, error) {
+	there := w
+	if there.Mode = d.JoinedAs(); there.Mode == Auto {
+		return Decide(d, w)
 	}
-	if other {
+	p, err := Decide(d, there)
+	if _, leave := errors.AsType[VersionError](err); err != nil && !leave {
+		return Decide(d, w)
+	}
+	p.Why = "as before: options that cannot be used change nothing"
+	return p, err
+}
+
+// unread looks, where nobody knows the options of before, for an entry that this build refuses, and
+// takes the binary out of the Report, which stays as it is then. Where it is another build's, this is
+// a downgrade whose entry cannot go first. Else nothing on the node can read it, and every ADD fails.
+func (r *Report) unread(d Dir, dialects []plugin.Dialect) error {
+	_, refused := d.standing(dialects)
+	there := r.Binary
+	if refused != nil && there != BinaryCurrent {
+		r.Binary = ""
+	}
+	if refused == nil || there == BinaryOther {
 		return nil
 	}
 	return fmt.Errorf("the entry that is in the chain: %w", refused)

@@ -109,3 +109,30 @@ func TestAnEmptyConfigIsABadOne(t *testing.T) {
 		t.Errorf("its options are other ones, or it is ready: %v", w.Ready())
 	}
 }
+
+// TestABadConfigKeepsTheWayIntoTheChain has another one asked for: a hand that mistypes the options changes nothing.
+func TestABadConfigKeepsTheWayIntoTheChain(t *testing.T) {
+	const single = `{"name":"cbr0","cniVersion":"0.3.1","type":"bridge"}`
+	for _, was := range []Mode{DropIn, Spliced, Owned} {
+		for _, asked := range []Mode{Auto, DropIn, Spliced, Owned} {
+			n := node(t, was)
+			n.Config = filepath.Join(t.TempDir(), "detour.json")
+			must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
+			write(t, n.ConfDir, "10-flannel.conflist", flannel)
+			_, err := n.Install()
+			must(t, err)
+			before := tree(t, n.ConfDir)
+			must(t, os.WriteFile(n.Config, []byte(badConfig), 0o600))
+			n.Mode = asked
+			if _, err := n.Install(); !Did(err) || tree(t, n.ConfDir) != before {
+				t.Errorf("%s, asked for %s: %v\n%s", was, asked, err, tree(t, n.ConfDir))
+			}
+			if asked == Auto && was != Owned { // it is no way into the chain any more
+				write(t, n.ConfDir, "05-new.conf", single)
+				if r, err := n.Install(); !Did(err) || !r.Stands || r.Plan.Mode != Owned {
+					t.Errorf("%s, with a single plugin now: %s, in the chain %t, %v", was, r.Plan.Mode, r.Stands, err)
+				}
+			}
+		}
+	}
+}

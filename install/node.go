@@ -89,13 +89,14 @@ func (n Node) look() (dir Dir, r Report, bad, err error) {
 	if dir, err = Look(n.ConfDir); err != nil {
 		return dir, r, bad, err
 	}
+	decide := Decide
 	if bad != nil {
-		want.Entry = n.entryOfBefore(dir, r.Binary)
+		want.Entry, decide = n.entryOfBefore(dir, r.Binary), decideAsBefore
 	}
 	if r.Entry = want.Entry; r.Entry.Text == nil {
-		return dir, r, bad, nil
+		return dir, r, bad, r.unread(dir, n.Dialects)
 	}
-	r.Plan, err = Decide(dir, want)
+	r.Plan, err = decide(dir, want)
 	if unheard != nil {
 		r.Plan.Warnings = append(r.Plan.Warnings, fmt.Sprintf("%v: taken to be %s", unheard, want.Runtime))
 	}
@@ -132,10 +133,10 @@ func (n Node) Install() (r Report, err error) {
 		return r, err
 	}
 	outside := err
-	_, refused := dir.standing(n.Dialects)
-	if bad != nil && refused != nil && r.Entry.Text == nil {
-		return r, r.unread(refused)
+	if r.Binary == "" {
+		return r, nil // unread
 	}
+	_, refused := dir.standing(n.Dialects)
 	if outside == nil && r.Binary == BinaryOther && refused != nil {
 		if err := Apply(dir, r.Plan); err != nil {
 			return r, err
