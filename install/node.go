@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -108,8 +109,8 @@ func (n Node) look() (dir Dir, r Report, bad, err error) {
 //
 // A newer plugin reads every older entry, not the other way round. So when the
 // entry that is there is one that the wanted plugin refuses, this is a downgrade:
-// then the entry goes first, which the plugin that is there can read. Where none of ours
-// is there, none can.
+// then the entry goes first, which the plugin that is there can read, and without a primary, so
+// without an entry to write, neither goes. Where none of ours is there, none can.
 func (n Node) Install() (r Report, err error) {
 	for _, dir := range []string{n.ConfDir, n.BinDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -137,12 +138,15 @@ func (n Node) Install() (r Report, err error) {
 		return r, nil // unread
 	}
 	_, refused := dir.standing(n.Dialects)
-	if outside == nil && r.Binary == BinaryOther && refused != nil {
+	if r.Binary == BinaryOther && refused != nil {
+		if errors.Is(outside, ErrNoPrimary) {
+			return r, outside // what is there, a list of our own for one, may be what the runtime loads
+		}
 		if err := Apply(dir, r.Plan); err != nil {
 			return r, err
 		}
 		r.Binary, err = InstallBinary(n.BinDir, n.Plugin)
-		return r, err
+		return r, cmp.Or(err, outside)
 	}
 	// What it was a moment ago may not be what it is: the state to report is the one acted on.
 	if r.Binary, err = InstallBinary(n.BinDir, n.Plugin); err != nil {
