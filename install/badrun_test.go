@@ -3,12 +3,14 @@ package install
 import (
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -134,5 +136,29 @@ func TestABadConfigKeepsTheWayIntoTheChain(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestOtherOptionsAreNoRepair: nobody else undid what they change.
+func TestOtherOptionsAreNoRepair(t *testing.T) {
+	n, w, log := withBadConfig(t, Spliced)
+	must(t, os.WriteFile(n.Config, []byte(`{}`), 0o600))
+	within(t, "ready", func() bool { return w.Ready() == nil })
+	if n := testutil.ToFloat64(w.repairs.WithLabelValues("entry")); n != 0 || log.has("msg=repaired") {
+		t.Errorf("%v repairs", n)
+	}
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	within(t, "a repair", func() bool { return testutil.ToFloat64(w.repairs.WithLabelValues("entry")) == 1 })
+}
+
+// TestTheSameFailureIsSaidOnce, although a temporary file has another name each time.
+func TestTheSameFailureIsSaidOnce(t *testing.T) {
+	log := &lockedLog{}
+	w := NewWatched(Node{}, "", slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
+	for _, name := range []string{".detour-1.tmp", ".detour-22.tmp"} {
+		w.Ran(Report{}, &fs.PathError{Op: "open", Path: "/etc/cni/net.d/" + name, Err: fs.ErrPermission})
+	}
+	if log.has("detour-22") || !log.has("detour-1.tmp") {
+		t.Error("said twice, or not at all")
 	}
 }

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -71,8 +72,9 @@ func NewWatched(n Node, cache string, log *slog.Logger, r prometheus.Registerer)
 func (w *Watched) Ran(r Report, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	repair := w.joined
-	again := err != nil && w.lastErr != nil && err.Error() == w.lastErr.Error()
+	// What other options than before change, nobody else undid.
+	repair := w.joined && bytes.Equal(r.Entry.Text, w.known.Entry.Text)
+	again := err != nil && w.lastErr != nil && whatever(err) == whatever(w.lastErr)
 	w.logWarnings(r)
 	w.last, w.lastErr = r, err
 	if r.Plan.Network != "" && r.Entry.Text != nil {
@@ -114,6 +116,9 @@ func (w *Watched) Ran(r Report, err error) {
 	w.inChain.Set(1)
 	w.success.SetToCurrentTime()
 }
+
+// whatever is what an error says, whatever the name of a temporary file was.
+func whatever(err error) string { return tempName.ReplaceAllString(err.Error(), tempPattern) }
 
 // ranOnWithThatOfBefore is the part of Ran for a bad Config.
 func (w *Watched) ranOnWithThatOfBefore(r Report, err error, repair bool) {
