@@ -88,10 +88,10 @@ func showPlan(w io.Writer, node install.Node) error {
 	if err != nil && !would {
 		return err
 	}
-	if _, bad := errors.AsType[install.ConfigError](err); bad {
-		words.Fprintf(w, "# the options of --config cannot be used: with those of before\n")
-	}
-	if report.Plan.Mode != "" {
+	if report.Plan.Mode != "" { // else nobody knows the options of before
+		if _, bad := errors.AsType[install.ConfigError](err); bad {
+			words.Fprintf(w, "# the options of --config cannot be used: with those of before\n")
+		}
 		words.Fprintf(w, "# mode %s: %s\n", report.Plan.Mode, report.Plan.Why)
 	}
 	if report.Binary != install.BinaryCurrent {
