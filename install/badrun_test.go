@@ -162,3 +162,16 @@ func TestTheSameFailureIsSaidOnce(t *testing.T) {
 		t.Error("said twice, or not at all")
 	}
 }
+
+// TestARunThatCouldNotLookChangesNoMetric: another of us has the lock.
+func TestARunThatCouldNotLookChangesNoMetric(t *testing.T) {
+	n, w, log := withBadConfig(t, Spliced)
+	release, err := Lock(n.ConfDir)
+	must(t, err)
+	write(t, n.ConfDir, "README", "")
+	within(t, "said", func() bool { return log.has("not looked at", "another detour install") })
+	if inChain, drift := testutil.ToFloat64(w.inChain), w.drifts(); inChain != 1 || drift != driftConfig || w.Ready() == nil {
+		t.Errorf("in the chain: %v, drift: %s; %v", inChain, drift, w.Ready())
+	}
+	must(t, release())
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 )
 
 // Watched is the Observer of a running installer: it logs what changed on the node, counts,
@@ -75,8 +76,16 @@ func (w *Watched) Ran(r Report, err error) {
 	// What other options than before change, nobody else undid.
 	repair := w.joined && bytes.Equal(r.Entry.Text, w.known.Entry.Text)
 	again := err != nil && w.lastErr != nil && whatever(err) == whatever(w.lastErr)
+	w.lastErr = err
+	if errors.Is(err, unix.EWOULDBLOCK) { // another of us has the lock: nothing was looked at, what was known stays
+		w.runs.WithLabelValues("failed").Inc()
+		if !again {
+			w.Log.Error("not looked at", "why", err)
+		}
+		return
+	}
 	w.logWarnings(r)
-	w.last, w.lastErr = r, err
+	w.last = r
 	if r.Plan.Network != "" && r.Entry.Text != nil {
 		w.known = r
 	}
