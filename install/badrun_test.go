@@ -161,6 +161,12 @@ func TestTheSameFailureIsSaidOnce(t *testing.T) {
 	if log.has("detour-22") || !log.has("detour-1.tmp") {
 		t.Error("said twice, or not at all")
 	}
+	bad := ConfigError{Path: "detour.json", Err: fs.ErrNotExist}
+	w.Ran(Report{Stands: true}, bad)
+	w.Ran(Report{}, bad) // the same is wrong, and the node is out of the chain now
+	if !log.has("those of before", "detour.json") || !log.has("not installed", "detour.json") {
+		t.Error("what became of the node is not said")
+	}
 }
 
 // TestARunThatCouldNotLookChangesNoMetric: another of us has the lock.

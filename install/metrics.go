@@ -24,6 +24,7 @@ type Watched struct {
 	mu      sync.Mutex
 	last    Report
 	lastErr error
+	said    string // of the last run that failed
 	known   Report // the last that knew the network and the options
 	joined  bool   // since the first run that went well
 	paused  bool   // in a fight
@@ -75,7 +76,9 @@ func (w *Watched) Ran(r Report, err error) {
 	defer w.mu.Unlock()
 	// What other options than before change, nobody else undid.
 	repair := w.joined && bytes.Equal(r.Entry.Text, w.known.Entry.Text)
-	again := err != nil && w.lastErr != nil && whatever(err) == whatever(w.lastErr)
+	said := r.failure(err)
+	again := said == w.said
+	w.said = said
 	w.lastErr = err
 	if errors.Is(err, unix.EWOULDBLOCK) { // another of us has the lock: nothing was looked at, what was known stays
 		w.runs.WithLabelValues("failed").Inc()
@@ -100,7 +103,7 @@ func (w *Watched) Ran(r Report, err error) {
 	case err != nil:
 		w.runs.WithLabelValues("failed").Inc()
 		if !again { // each second the same: once is enough
-			w.Log.Error(r.failure(err), "why", err)
+			w.Log.Error(r.failed(err), "why", err)
 		}
 		w.logLeft(r, err)
 	case r.Changed():
@@ -125,9 +128,6 @@ func (w *Watched) Ran(r Report, err error) {
 	w.inChain.Set(1)
 	w.success.SetToCurrentTime()
 }
-
-// whatever is what an error says, whatever the name of a temporary file was.
-func whatever(err error) string { return tempName.ReplaceAllString(err.Error(), tempPattern) }
 
 // ranOnWithThatOfBefore is the part of Ran for a bad Config.
 func (w *Watched) ranOnWithThatOfBefore(r Report, err error, repair bool) {
@@ -165,8 +165,16 @@ func gauge(yes bool) float64 {
 	return 0
 }
 
-// failure says in a few words how a run that failed left the node.
+// failure tells one failure from another, whatever the name of a temporary file was; "" is none.
 func (r Report) failure(err error) string {
+	if err == nil {
+		return ""
+	}
+	return r.failed(err) + ": " + tempName.ReplaceAllString(err.Error(), tempPattern)
+}
+
+// failed says in a few words how a run that failed left the node.
+func (r Report) failed(err error) string {
 	if r.Stands && Did(err) {
 		return "options that cannot be used: the node goes on with those of before"
 	}
