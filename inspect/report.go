@@ -42,7 +42,8 @@ type Wanted struct {
 	Redirect bool
 	// Drift is how the namespace differs from that; nil for not at all.
 	Drift error
-	// Moved says that ADD would install other rules today than it did, and that those are intact.
+	// Moved says that ADD would install other rules today than it did, or none, and that those are intact
+	// where it would install some.
 	Moved bool
 }
 
@@ -73,8 +74,12 @@ func wrong(do, what string, args ...any) Finding {
 // unwanted compares with the annotations.
 func (r Report) unwanted() []Finding {
 	if r.Wanted.Drift == nil && r.Wanted.Moved {
-		return []Finding{wrong("delete the pod when it suits: the next one gets today's rules",
-			"rules of before: ADD would install others today, as the node's configuration or detour itself has changed since")}
+		today := "others"
+		if !r.Wanted.Redirect {
+			today = "none"
+		}
+		return []Finding{wrong("delete the pod when it suits: the next one is as ADD makes it today",
+			"rules of before: ADD would install %s today, as the node's configuration or detour itself has changed since", today)}
 	}
 	if r.Wanted.Drift == nil {
 		return nil

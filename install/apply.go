@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ var ErrMoved = errors.New("changed by somebody else meanwhile")
 // tempPattern names what is being written. It has none of the endings that a runtime
 // loads. Sweep removes what a killed run left.
 const tempPattern = ".detour-*.tmp"
+
+var tempName = regexp.MustCompile(`\.detour-[0-9]+\.tmp`)
 
 // Apply does the steps of a Plan in their order, and stops at the first that fails:
 // what is done by then is safe to keep, and a next run does the rest.

@@ -2,24 +2,97 @@ package install
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/detour-cni/detour/plugin"
 )
 
+// A ConfigError says why the Config file cannot be used. The node stays in the chain then, with the
+// options of before.
+type ConfigError struct {
+	Path string
+	Err  error
+	// Beside is what else went wrong in the run, nil for nothing.
+	Beside error
+}
+
+func (e ConfigError) Error() string {
+	text := e.Path + ": " + e.Err.Error()
+	if e.Beside != nil {
+		text += "; " + e.Beside.Error()
+	}
+	return text
+}
+
+// Unwrap gives both.
+func (e ConfigError) Unwrap() []error {
+	if e.Beside == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.Beside}
+}
+
+// beside is the error of a run: what is wrong with Config, if anything is, and what else went wrong.
+func beside(bad, err error) error {
+	if e, ok := errors.AsType[ConfigError](bad); ok {
+		e.Beside = err
+		return e
+	}
+	return err
+}
+
+// Did reports whether a run that ended so has done what its Report says, and not only meant to.
+func Did(err error) bool {
+	bad, ok := errors.AsType[ConfigError](err)
+	return err == nil || ok && (bad.Beside == nil || errors.Is(bad.Beside, ErrNoPrimary))
+}
+
 // entryOfBefore is what a Node whose Config cannot be used goes on with: the entry of its last good
-// run, or else the one that is in the chain. It is empty where there is none, or where this build
-// cannot read one that is there: that is a newer one's.
-func (n Node) entryOfBefore(d Dir) Entry {
+// run, or else the one that is in the chain. It is empty where there is none. Where this build cannot
+// read one that is there, another that is there may: then it is a newer one's, and none of ours.
+func (n Node) entryOfBefore(d Dir, there BinaryState) Entry {
 	all, refused := d.standing(n.Dialects)
 	switch {
-	case refused != nil:
+	case refused != nil && there == BinaryOther:
 		return Entry{}
 	case n.before.Text != nil:
 		return n.before
-	case len(all) == 0 || slices.ContainsFunc(all, func(e Entry) bool { return !bytes.Equal(e.Text, all[0].Text) }):
+	case refused != nil || len(all) == 0 || slices.ContainsFunc(all, func(e Entry) bool { return !bytes.Equal(e.Text, all[0].Text) }):
 		return Entry{} // of two that differ nobody knows which is meant
 	}
 	return all[0]
+}
+
+// decideAsBefore is Decide with options of before. It keeps the way into the chain that is there as
+// well, where that is still one: who means another has to say so with options that can be used.
+func decideAsBefore(d Dir, w Want) (Plan, error) {
+	there := w
+	if there.Mode = d.JoinedAs(); there.Mode == Auto {
+		return Decide(d, w)
+	}
+	p, err := Decide(d, there)
+	if _, leave := errors.AsType[VersionError](err); err != nil && !leave {
+		return Decide(d, w)
+	}
+	p.Why = "as before: options that cannot be used change nothing"
+	return p, err
+}
+
+// unread looks, where nobody knows the options of before, for an entry that this build refuses, and
+// takes the binary out of the Report, which stays as it is then. Where it is another build's, this is
+// a downgrade whose entry cannot go first. Else nothing on the node can read it, and every ADD fails.
+func (r *Report) unread(d Dir, dialects []plugin.Dialect) error {
+	_, refused := d.standing(dialects)
+	there := r.Binary
+	if refused != nil && there != BinaryCurrent {
+		r.Binary = ""
+	}
+	if refused == nil || there == BinaryOther {
+		return nil
+	}
+	return fmt.Errorf("the entry that is in the chain: %w", refused)
 }
 
 // withBadConfig ends a run: what is wrong with Config is its error, and what else went wrong beside it.
@@ -27,10 +100,7 @@ func (n Node) withBadConfig(r *Report, bad, err error) error {
 	if dir, unseen := Look(n.ConfDir); unseen == nil {
 		r.Stands = dir.hasUs(r.Runtime)
 	}
-	if err != nil {
-		return fmt.Errorf("%w; %w", bad, err)
-	}
-	return bad
+	return beside(bad, err)
 }
 
 // hasUs reports whether the file that a runtime will load has an entry of ours, whatever its words.

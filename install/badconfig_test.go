@@ -18,9 +18,9 @@ const (
 )
 
 // withBadConfig is an installer that has joined, and then got options that cannot be used.
-func withBadConfig(t *testing.T) (Node, *Watched, *lockedLog) {
+func withBadConfig(t *testing.T, mode Mode) (Node, *Watched, *lockedLog) {
 	t.Helper()
-	n := node(t, Spliced)
+	n := node(t, mode)
 	n.Config = filepath.Join(t.TempDir(), "detour.json")
 	must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
@@ -32,7 +32,7 @@ func withBadConfig(t *testing.T) (Node, *Watched, *lockedLog) {
 }
 
 func TestWithABadConfigTheNodeGoesOnWithTheOptionsOfBefore(t *testing.T) {
-	n, w, log := withBadConfig(t)
+	n, w, log := withBadConfig(t, Spliced)
 	repairs(t, n, w, log)
 	must(t, os.WriteFile(n.Config, []byte(`{}`), 0o600))
 	within(t, "the next good one", func() bool {
@@ -107,7 +107,7 @@ func TestAStartWithABadConfigJoinsNothing(t *testing.T) {
 }
 
 func TestAFightOverTheEntryIsSeenWithABadConfig(t *testing.T) {
-	n, w, _ := withBadConfig(t)
+	n, w, _ := withBadConfig(t, Spliced)
 	await(t, 5*time.Second, "a fight", func() bool {
 		write(t, n.ConfDir, "10-flannel.conflist", flannel)
 		return testutil.ToFloat64(w.fights) == 1
@@ -116,7 +116,7 @@ func TestAFightOverTheEntryIsSeenWithABadConfig(t *testing.T) {
 
 // TestWhatElseIsWrongIsSaidBesideABadConfig: the node has no network either.
 func TestWhatElseIsWrongIsSaidBesideABadConfig(t *testing.T) {
-	n, w, _ := withBadConfig(t)
+	n, w, _ := withBadConfig(t, Spliced)
 	must(t, os.Remove(filepath.Join(n.ConfDir, "10-flannel.conflist")))
 	within(t, "both", func() bool {
 		err := w.Ready()
@@ -125,7 +125,7 @@ func TestWhatElseIsWrongIsSaidBesideABadConfig(t *testing.T) {
 }
 
 func TestAFightOverTheBinaryIsSeenWithABadConfig(t *testing.T) {
-	n, w, _ := withBadConfig(t)
+	n, w, _ := withBadConfig(t, Spliced)
 	await(t, 5*time.Second, "a fight", func() bool {
 		_ = os.Remove(filepath.Join(n.BinDir, PluginType)) // not there again yet
 		return testutil.ToFloat64(w.fights) == 1

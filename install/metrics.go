@@ -1,6 +1,7 @@
 package install
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 )
 
 // Watched is the Observer of a running installer: it logs what changed on the node, counts,
@@ -22,6 +24,7 @@ type Watched struct {
 	mu      sync.Mutex
 	last    Report
 	lastErr error
+	said    string // of the last run that failed
 	known   Report // the last that knew the network and the options
 	joined  bool   // since the first run that went well
 	paused  bool   // in a fight
@@ -71,14 +74,21 @@ func NewWatched(n Node, cache string, log *slog.Logger, r prometheus.Registerer)
 func (w *Watched) Ran(r Report, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	repair := w.joined
-	again := err != nil && w.lastErr != nil && err.Error() == w.lastErr.Error()
-	for _, warning := range r.Plan.Warnings {
-		if !slices.Contains(w.last.Plan.Warnings, warning) {
-			w.Log.Warn(warning)
+	// What other options than before change, nobody else undid.
+	repair := w.joined && bytes.Equal(r.Entry.Text, w.known.Entry.Text)
+	said := r.failure(err)
+	again := said == w.said
+	w.said = said
+	w.lastErr = err
+	if errors.Is(err, unix.EWOULDBLOCK) { // another of us has the lock: nothing was looked at, what was known stays
+		w.runs.WithLabelValues("failed").Inc()
+		if !again {
+			w.Log.Error("not looked at", "why", err)
 		}
+		return
 	}
-	w.last, w.lastErr = r, err
+	w.logWarnings(r)
+	w.last = r
 	if r.Plan.Network != "" && r.Entry.Text != nil {
 		w.known = r
 	}
@@ -93,13 +103,9 @@ func (w *Watched) Ran(r Report, err error) {
 	case err != nil:
 		w.runs.WithLabelValues("failed").Inc()
 		if !again { // each second the same: once is enough
-			w.Log.Error("not installed", "why", err)
+			w.Log.Error(r.failed(err), "why", err)
 		}
-		if _, left := errors.AsType[VersionError](err); left {
-			for _, s := range r.Plan.Steps {
-				w.Log.Error("left the chain", "file", s.Path, "what", s.What(), "mode", string(r.Plan.Mode), "network", r.Plan.Network)
-			}
-		}
+		w.logLeft(r, err)
 	case r.Changed():
 		w.runs.WithLabelValues("changed").Inc()
 		w.logChange(r, repair)
@@ -109,13 +115,7 @@ func (w *Watched) Ran(r Report, err error) {
 	_, badConfig := errors.AsType[ConfigError](err)
 	w.drifted(driftConfig, badConfig)
 	if badConfig {
-		w.joined = w.joined || r.Stands
-		w.inChain.Set(gauge(r.Stands))
-		w.drifted(driftEntry, !r.Stands)
-		w.drifted(driftBinary, r.Binary == "")
-		if r.Changed() {
-			w.logChange(r, repair)
-		}
+		w.ranOnWithThatOfBefore(r, err, repair)
 		return
 	}
 	w.drifted(driftBinary, err != nil && r.Binary != BinaryCurrent && r.Binary != "")
@@ -127,6 +127,26 @@ func (w *Watched) Ran(r Report, err error) {
 	w.joined = true
 	w.inChain.Set(1)
 	w.success.SetToCurrentTime()
+}
+
+// ranOnWithThatOfBefore is the part of Ran for a bad Config.
+func (w *Watched) ranOnWithThatOfBefore(r Report, err error, repair bool) {
+	w.joined = w.joined || r.Stands
+	w.inChain.Set(gauge(r.Stands))
+	w.drifted(driftEntry, !r.Stands || !Did(err))
+	w.drifted(driftBinary, r.Binary == "" || !Did(err) && r.Binary != BinaryCurrent)
+	if Did(err) && r.Changed() {
+		w.logChange(r, repair)
+	}
+}
+
+// RanOnce logs what a run did, be it with a bad Config, of which the caller says the error.
+func (w *Watched) RanOnce(r Report, err error) {
+	w.logWarnings(r)
+	w.logLeft(r, err)
+	if Did(err) && r.Changed() {
+		w.logChange(r, false)
+	}
 }
 
 // The values of detour_drift's label.
@@ -143,6 +163,39 @@ func gauge(yes bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// failure tells one failure from another, whatever the name of a temporary file was; "" is none.
+func (r Report) failure(err error) string {
+	if err == nil {
+		return ""
+	}
+	return r.failed(err) + ": " + tempName.ReplaceAllString(err.Error(), tempPattern)
+}
+
+// failed says in a few words how a run that failed left the node.
+func (r Report) failed(err error) string {
+	if r.Stands && Did(err) {
+		return "options that cannot be used: the node goes on with those of before"
+	}
+	return "not installed"
+}
+
+func (w *Watched) logWarnings(r Report) {
+	for _, warning := range r.Plan.Warnings {
+		if !slices.Contains(w.last.Plan.Warnings, warning) {
+			w.Log.Warn(warning)
+		}
+	}
+}
+
+func (w *Watched) logLeft(r Report, err error) {
+	if _, left := errors.AsType[VersionError](err); !left {
+		return
+	}
+	for _, s := range r.Plan.Steps {
+		w.Log.Error("left the chain", "file", s.Path, "what", s.What(), "mode", string(r.Plan.Mode), "network", r.Plan.Network)
+	}
 }
 
 func (w *Watched) logChange(r Report, repair bool) {

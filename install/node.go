@@ -1,6 +1,8 @@
 package install
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,15 +48,7 @@ func (r Report) Changed() bool {
 	return r.Binary != "" && r.Binary != BinaryCurrent || len(r.Plan.Steps) > 0
 }
 
-// A ConfigError says why the Config file cannot be used. The node stays in the chain then, with the
-// options of before.
-type ConfigError struct {
-	Path string
-	Err  error
-}
-
-func (e ConfigError) Error() string { return e.Path + ": " + e.Err.Error() }
-func (e ConfigError) Unwrap() error { return e.Err }
+var errEmpty = errors.New("empty (want an object, {} for the defaults)")
 
 // Want reads the Config file. A bad one is a ConfigError. Of the runtime it says nothing.
 func (n Node) Want() (Want, error) {
@@ -63,12 +57,15 @@ func (n Node) Want() (Want, error) {
 	if n.Config != "" {
 		var err error
 		if object, err = readConf(n.Config); err != nil {
-			return want, ConfigError{n.Config, err}
+			return want, ConfigError{Path: n.Config, Err: err}
+		}
+		if len(bytes.TrimSpace(object)) == 0 { // as a writer leaves it for a moment, or a full disk for good
+			return want, ConfigError{Path: n.Config, Err: errEmpty}
 		}
 	}
 	var err error
 	if want.Entry, err = NewEntry(object, n.Dialects); err != nil {
-		return want, ConfigError{n.Config, err}
+		return want, ConfigError{Path: n.Config, Err: err}
 	}
 	return want, nil
 }
@@ -77,10 +74,7 @@ func (n Node) Want() (Want, error) {
 // or a VersionError with a Plan that leaves the chain.
 func (n Node) Look() (Dir, Report, error) {
 	dir, r, bad, err := n.look()
-	if bad != nil {
-		return dir, r, bad
-	}
-	return dir, r, err
+	return dir, r, beside(bad, err)
 }
 
 // look is Look, with what is wrong with Config beside: the Plan is for the options of before then,
@@ -96,13 +90,14 @@ func (n Node) look() (dir Dir, r Report, bad, err error) {
 	if dir, err = Look(n.ConfDir); err != nil {
 		return dir, r, bad, err
 	}
+	decide := Decide
 	if bad != nil {
-		want.Entry = n.entryOfBefore(dir)
+		want.Entry, decide = n.entryOfBefore(dir, r.Binary), decideAsBefore
 	}
 	if r.Entry = want.Entry; r.Entry.Text == nil {
-		return dir, r, bad, nil
+		return dir, r, bad, r.unread(dir, n.Dialects)
 	}
-	r.Plan, err = Decide(dir, want)
+	r.Plan, err = decide(dir, want)
 	if unheard != nil {
 		r.Plan.Warnings = append(r.Plan.Warnings, fmt.Sprintf("%v: taken to be %s", unheard, want.Runtime))
 	}
@@ -114,8 +109,8 @@ func (n Node) look() (dir Dir, r Report, bad, err error) {
 //
 // A newer plugin reads every older entry, not the other way round. So when the
 // entry that is there is one that the wanted plugin refuses, this is a downgrade:
-// then the entry goes first, which the plugin that is there can read. Where none of ours
-// is there, none can.
+// then the entry goes first, which the plugin that is there can read, and without a primary, so
+// without an entry to write, neither goes. Where none of ours is there, none can.
 func (n Node) Install() (r Report, err error) {
 	for _, dir := range []string{n.ConfDir, n.BinDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -139,17 +134,19 @@ func (n Node) Install() (r Report, err error) {
 		return r, err
 	}
 	outside := err
-	_, refused := dir.standing(n.Dialects)
-	if bad != nil && refused != nil {
-		r.Binary = "" // a downgrade, whose entry cannot go first
-		return r, nil
+	if r.Binary == "" {
+		return r, nil // unread
 	}
-	if outside == nil && r.Binary == BinaryOther && refused != nil {
+	_, refused := dir.standing(n.Dialects)
+	if r.Binary == BinaryOther && refused != nil {
+		if errors.Is(outside, ErrNoPrimary) {
+			return r, outside // what is there, a list of our own for one, may be what the runtime loads
+		}
 		if err := Apply(dir, r.Plan); err != nil {
 			return r, err
 		}
 		r.Binary, err = InstallBinary(n.BinDir, n.Plugin)
-		return r, err
+		return r, cmp.Or(err, outside)
 	}
 	// What it was a moment ago may not be what it is: the state to report is the one acted on.
 	if r.Binary, err = InstallBinary(n.BinDir, n.Plugin); err != nil {

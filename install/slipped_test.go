@@ -40,7 +40,7 @@ func TestAPodThatSlippedPastIsNamed(t *testing.T) {
 // TestPodsThatSlippedPastAreKnownWhileRunsFail: neither forgotten, nor counted again afterwards.
 func TestPodsThatSlippedPastAreKnownWhileRunsFail(t *testing.T) {
 	const meshed = `{"detour-cni.dev/redirect":"true"}`
-	n, w, log := withBadConfig(t)
+	n, w, log := withBadConfig(t, Spliced)
 	slip := func(pod string) {
 		t.Helper()
 		write(t, w.Cache, "cbr0-"+pod+"-eth0", cached(pod, flannel, meshed))

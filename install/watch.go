@@ -60,8 +60,7 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 		}
 		r.Contested = fight.Contested(time.Now())
 		o.Ran(r, err)
-		_, badConfig := errors.AsType[ConfigError](err) // with one the node is put right all the same
-		if (err == nil || badConfig) && joined && r.Changed() {
+		if Did(err) && joined && r.Changed() {
 			if pause := fight.Repair(began, time.Now()); pause > 0 {
 				o.Fighting(r, pause)
 				if !sleep(ctx, pause) {

@@ -19,8 +19,11 @@ import (
 // requests each; client-go would make the DaemonSet's program four times as large
 // (docs/adr/0020).
 type api struct {
-	base, token string
-	client      *http.Client
+	base   string
+	client *http.Client
+	// token is the file with the service account's, which the kubelet writes anew before the one
+	// in it ends.
+	token string
 }
 
 // An apiError is the API server's refusal, by its HTTP status.
@@ -45,10 +48,6 @@ func inCluster() (api, error) {
 	if host == "" || port == "" {
 		return api{}, errors.New("KUBERNETES_SERVICE_HOST and _PORT are not set: this runs in a pod of the cluster")
 	}
-	token, err := os.ReadFile(serviceAccount + "/token")
-	if err != nil {
-		return api{}, err
-	}
 	ca, err := os.ReadFile(serviceAccount + "/ca.crt")
 	if err != nil {
 		return api{}, err
@@ -58,7 +57,7 @@ func inCluster() (api, error) {
 		return api{}, fmt.Errorf("%s/ca.crt: no certificate", serviceAccount)
 	}
 	return api{
-		base: "https://" + net.JoinHostPort(host, port), token: string(token),
+		base: "https://" + net.JoinHostPort(host, port), token: serviceAccount + "/token",
 		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}},
 	}, nil
 }
@@ -76,7 +75,11 @@ func (a api) do(ctx context.Context, method, path, contentType string, body, ans
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Authorization", "Bearer "+a.token)
+	token, err := os.ReadFile(a.token)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+string(token))
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
 	}

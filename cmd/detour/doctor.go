@@ -14,6 +14,7 @@ import (
 	"github.com/detour-cni/detour/inspect"
 	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/install"
+	"github.com/detour-cni/detour/plugin/mesh"
 )
 
 // A symptom is one thing that doctor looked at.
@@ -82,6 +83,9 @@ type seen struct {
 
 func (f *nodeFlags) seen(ctx context.Context) seen {
 	s := seen{look: looker{cache: f.cache, confDir: f.confDir, config: f.config, cri: f.cri}}
+	if _, err := (install.Node{Config: f.config, Dialects: mesh.All()}).Want(); err != nil {
+		s.look.config = "" // chainSymptoms says it; the options of before are those of the entry
+	}
 	targets, err := s.look.targets(ctx, nil)
 	s.reports, s.failed = s.look.reports(targets)
 	s.failed = errors.Join(err, s.failed)
@@ -92,11 +96,17 @@ func (f *nodeFlags) seen(ctx context.Context) seen {
 func chainSymptoms(node install.Node) (all []symptom) {
 	_, r, err := node.Look()
 	_, unspoken := errors.AsType[install.VersionError](err)
+	_, badConfig := errors.AsType[install.ConfigError](err)
 	switch {
 	case unspoken:
 		return []symptom{{stateWrong, err.Error(), "set a cniVersion in the network's own configuration that it and detour speak, or update detour"}}
 	case errors.Is(err, install.ErrNoPrimary):
 		return []symptom{{stateWrong, fmt.Sprintf("%s: the node has no network: %v", node.ConfDir, err), "look at the network's own DaemonSet (Calico, Cilium, …)"}}
+	case badConfig:
+		all = append(all, symptom{stateWrong, err.Error(), "correct the options; until then the node goes on with those of before, if it has any"})
+		if !install.Did(err) || r.Plan.Network == "" {
+			return all
+		}
 	case err != nil:
 		return []symptom{{stateUnknown, err.Error(), "run it as root on the node, with --plugin naming the wanted binary"}}
 	}
@@ -106,7 +116,11 @@ func chainSymptoms(node install.Node) (all []symptom) {
 	if r.Binary != install.BinaryCurrent {
 		binary.State, binary.Do = stateWrong, "detour install --once, or look at why the DaemonSet's pod on this node is not ready"
 	}
-	entry := symptom{State: stateOK, What: "entry in " + r.Plan.Joined + ", as wanted"}
+	as := "as wanted"
+	if badConfig {
+		as = "with the options of before"
+	}
+	entry := symptom{State: stateOK, What: fmt.Sprintf("entry in %s, %s", r.Plan.Joined, as)}
 	if len(r.Plan.Steps) > 0 {
 		var steps []string
 		for _, s := range r.Plan.Steps {

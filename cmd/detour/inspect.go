@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/detour-cni/detour/plugin"
 	"github.com/detour-cni/detour/plugin/mesh"
 	"github.com/detour-cni/detour/redirect"
+	"github.com/detour-cni/detour/redirect/live"
 	"github.com/detour-cni/detour/redirect/netfilter"
 )
 
@@ -134,7 +136,7 @@ func (l looker) reports(targets []target) (reports []inspect.Report, failed erro
 			continue
 		}
 		t := targets[i]
-		reports = append(reports, inspect.NewReport(t.name, t.found, t.netns, seen.Pod, wanted(t, options)))
+		reports = append(reports, inspect.NewReport(t.name, t.found, t.netns, seen.Pod, wanted(t, options, seen.Pod.Rules)))
 	}
 	return reports, failed
 }
@@ -177,7 +179,7 @@ func (l looker) options() (*plugin.Options, error) {
 }
 
 // wanted is what ADD would decide for the pod today, held against its namespace.
-func wanted(t target, o *plugin.Options) inspect.Wanted {
+func wanted(t target, o *plugin.Options, there live.Rules) inspect.Wanted {
 	if t.pod == nil || o == nil {
 		return inspect.Wanted{}
 	}
@@ -187,6 +189,7 @@ func wanted(t target, o *plugin.Options) inspect.Wanted {
 	}
 	w := inspect.Wanted{Why: d.Why, Redirect: d.Redirect}
 	if !d.Redirect {
+		w.Moved = slices.ContainsFunc(there.Chains, live.Chain.Ours)
 		return w
 	}
 	rs, err := redirect.Compile(d.Spec)

@@ -48,9 +48,7 @@ is stopped; "detour uninstall" takes it out.`,
 			watched := install.NewWatched(node, flags.cache, log, registry)
 			if once {
 				report, err := node.Install()
-				if err == nil {
-					watched.Ran(report, nil)
-				}
+				watched.RanOnce(report, err)
 				return err
 			}
 			registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -86,10 +84,16 @@ func keep(ctx context.Context, node install.Node, w *install.Watched, metrics pr
 // showPlan prints what an install would do, as a diff of files.
 func showPlan(w io.Writer, node install.Node) error {
 	_, report, err := node.Look()
-	if err != nil && len(report.Plan.Steps) == 0 {
+	would := len(report.Plan.Steps) > 0 || install.Did(err) && report.Changed()
+	if err != nil && !would {
 		return err
 	}
-	words.Fprintf(w, "# mode %s: %s\n", report.Plan.Mode, report.Plan.Why)
+	if report.Plan.Mode != "" { // else nobody knows the options of before
+		if _, bad := errors.AsType[install.ConfigError](err); bad {
+			words.Fprintf(w, "# the options of --config cannot be used: with those of before\n")
+		}
+		words.Fprintf(w, "# mode %s: %s\n", report.Plan.Mode, report.Plan.Why)
+	}
 	if report.Binary != install.BinaryCurrent {
 		words.Fprintf(w, "# %s/%s: %s, would be written\n", node.BinDir, install.PluginType, report.Binary)
 	}
@@ -112,5 +116,5 @@ func showPlan(w io.Writer, node install.Node) error {
 	for _, warning := range report.Plan.Warnings {
 		words.Fprintf(w, "# warning: %s\n", warning)
 	}
-	return err // of a node whose chain would be left
+	return err // of a node whose chain would be left, or of options that cannot be used
 }

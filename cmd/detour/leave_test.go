@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -88,7 +89,7 @@ func TestLeavingNamesWhomItDoesNotReach(t *testing.T) {
 			c := &cluster{status: tc.status, pods: tc.pods, gone: tc.gone}
 			server := httptest.NewServer(c)
 			defer server.Close()
-			a := api{base: server.URL, client: server.Client()}
+			a := api{base: server.URL, client: server.Client(), token: os.DevNull}
 			limit := 1500 * time.Millisecond
 			if tc.quick {
 				limit = time.Minute

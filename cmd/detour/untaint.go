@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -21,7 +22,7 @@ func untaintCommand() *cobra.Command {
 		Long: `Take the startup taint off this node once detour is ready here.
 
 Nodes of an autoscaler's pool are born with the taint, so that nothing starts before the
-chain has detour. It looks every two seconds while the taint is there, and then once a minute.`,
+chain has detour. It looks every two seconds until detour is ready and the taint gone, and then once a minute.`,
 		Example: "  detour untaint --node $NODE_NAME",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -32,20 +33,14 @@ chain has detour. It looks every two seconds while the taint is there, and then 
 			if err != nil {
 				return err
 			}
-			for {
-				pause := time.Minute
-				if done, err := untaint(c.Context(), a, node, key, ready); err != nil {
-					words.Fprintf(c.ErrOrStderr(), "untaint: %v\n", err)
-					pause = 2 * time.Second
-				} else if done {
+			keepUntainted(c.Context(), 2*time.Second, c.ErrOrStderr(), func() error {
+				done, err := untaint(c.Context(), a, node, key, ready)
+				if done && err == nil {
 					words.Fprintf(c.ErrOrStderr(), "untaint: took %s off %s\n", key, node)
 				}
-				select {
-				case <-c.Context().Done():
-					return nil
-				case <-time.After(pause):
-				}
-			}
+				return err
+			})
+			return nil
 		},
 	}
 	c.Flags().StringVar(&node, "node", "", "name of this node")
@@ -54,21 +49,30 @@ chain has detour. It looks every two seconds while the taint is there, and then 
 	return c
 }
 
-// untaint looks once. The error says what keeps the taint there.
+// keepUntainted looks until ctx ends: once a minute, and soon again after what keeps it from its end,
+// which it says when it is another than before.
+func keepUntainted(ctx context.Context, soon time.Duration, w io.Writer, look func() error) {
+	said := ""
+	for {
+		now, pause := "", time.Minute
+		if err := look(); err != nil {
+			now, pause = err.Error(), soon
+		}
+		if now != "" && now != said {
+			words.Fprintf(w, "untaint: %s\n", now)
+		}
+		said = now
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// untaint looks once. The error says what keeps the taint there. The API server, which all nodes ask, is
+// asked last.
 func untaint(ctx context.Context, a api, node, key, ready string) (done bool, err error) {
-	var n struct {
-		Spec struct {
-			Taints []map[string]any `json:"taints"`
-		} `json:"spec"`
-	}
-	path := "/api/v1/nodes/" + node
-	if err := a.do(ctx, "GET", path, "", nil, &n); err != nil {
-		return false, err
-	}
-	i := slices.IndexFunc(n.Spec.Taints, func(t map[string]any) bool { return t["key"] == key })
-	if i < 0 {
-		return false, nil
-	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, ready, nil)
 	if err != nil {
 		return false, err
@@ -81,11 +85,27 @@ func untaint(ctx context.Context, a api, node, key, ready string) (done bool, er
 	if response.StatusCode != http.StatusOK {
 		return false, fmt.Errorf("detour is not ready on %s yet: %s", node, response.Status)
 	}
-	// Only this taint, and only if it is still where it was seen.
-	at := fmt.Sprintf("/spec/taints/%d", i)
-	patch := []map[string]any{
-		{"op": "test", "path": at, "value": n.Spec.Taints[i]},
-		{"op": "remove", "path": at},
+	var n struct {
+		Spec struct {
+			Taints []map[string]any `json:"taints"`
+		} `json:"spec"`
+	}
+	path := "/api/v1/nodes/" + node
+	if err := a.do(ctx, "GET", path, "", nil, &n); err != nil {
+		return false, err
+	}
+	// Only this taint, and only where it was seen; with each of its effects at once, as the policy wants it.
+	// The last comes first: what is removed moves those behind it.
+	var patch []map[string]any
+	for i, t := range slices.Backward(n.Spec.Taints) {
+		if t["key"] != key {
+			continue
+		}
+		at := fmt.Sprintf("/spec/taints/%d", i)
+		patch = append(patch, map[string]any{"op": "test", "path": at, "value": t}, map[string]any{"op": "remove", "path": at})
+	}
+	if len(patch) == 0 {
+		return false, nil
 	}
 	return true, a.do(ctx, "PATCH", path, "application/json-patch+json", patch, &n)
 }
