@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -108,7 +107,7 @@ func TestAStartWithABadConfigJoinsNothing(t *testing.T) {
 
 func TestAFightOverTheEntryIsSeenWithABadConfig(t *testing.T) {
 	n, w, _ := withBadConfig(t)
-	await(t, 5*time.Second, "a fight", func() bool {
+	within(t, "a fight", func() bool {
 		write(t, n.ConfDir, "10-flannel.conflist", flannel)
 		return testutil.ToFloat64(w.fights) == 1
 	})
@@ -126,7 +125,7 @@ func TestWhatElseIsWrongIsSaidBesideABadConfig(t *testing.T) {
 
 func TestAFightOverTheBinaryIsSeenWithABadConfig(t *testing.T) {
 	n, w, _ := withBadConfig(t)
-	await(t, 5*time.Second, "a fight", func() bool {
+	within(t, "a fight", func() bool {
 		_ = os.Remove(filepath.Join(n.BinDir, PluginType)) // not there again yet
 		return testutil.ToFloat64(w.fights) == 1
 	})
