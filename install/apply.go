@@ -220,7 +220,11 @@ func Lock(dir string) (release func() error, err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: lock: another detour install is at work here: %w", dir, err), f.Close())
 	}
-	return f.Close, nil
+	return func() error {
+		// Close alone frees it late where a child is just being started: until its exec that has a
+		// copy of every descriptor, and a lock goes with the last.
+		return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+	}, nil
 }
 
 // patiently asks for a lock again after each pause while another of ours has it.

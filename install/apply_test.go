@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -187,6 +188,35 @@ func TestWhatAKilledRunLeftIsSwept(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestALockIsFreeOnceItIsReleased, whoever else has the descriptor: a child has, from its fork to its exec.
+func TestALockIsFreeOnceItIsReleased(t *testing.T) {
+	dir := t.TempDir()
+	release, err := Lock(dir)
+	must(t, err)
+	held := 0
+	fds, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	for _, e := range fds {
+		at := filepath.Join("/proc/self/fd", e.Name())
+		if to, err := os.Readlink(at); err != nil || to != dir {
+			continue
+		}
+		fd, err := strconv.Atoi(e.Name())
+		must(t, err)
+		twin, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		must(t, err)
+		t.Cleanup(func() { unix.Close(twin) })
+		held++
+	}
+	if _, err := Lock(dir); held == 0 || !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Fatalf("%d descriptors, a second lock: %v", held, err)
+	}
+	must(t, release())
+	again, err := Lock(dir)
+	must(t, err)
+	must(t, again())
 }
 
 func bytesOf(t *testing.T, path string) []byte {

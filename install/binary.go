@@ -74,13 +74,17 @@ func IsPlugin(path string) bool {
 // aboutLine is how our plugin begins when it is run without a verb (skel prints its about text).
 var aboutLine = regexp.MustCompile(`^` + PluginType + ` (\S+): `)
 
+// aboutWait is for a build that hangs: saying what it is takes milliseconds. With a second a busy node
+// had "none" installed.
+const aboutWait = 10 * time.Second
+
 // Version is what a build of our plugin says of itself; "" if it is none of ours, or says nothing
-// within a second. It runs the file, as the runtime does, with nothing in its environment.
+// in time. It runs the file, as the runtime does, with nothing in its environment.
 func Version(path string) string {
 	if !IsPlugin(path) {
 		return ""
 	}
-	ctx, stop := context.WithTimeout(context.Background(), time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), aboutWait)
 	defer stop()
 	about := exec.CommandContext(ctx, path)
 	about.Env = []string{}            // nil would be ours

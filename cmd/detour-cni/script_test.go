@@ -28,7 +28,8 @@ import (
 //
 // and these commands besides testscript's own:
 //
-//	list FILE   makes the network "pods": ptp, then detour-cni with the options in FILE
+//	list FILE [NETWORK]  makes the network, or "pods": ptp, then detour-cni with the options in
+//	            FILE. "pods" has the attachments of every script that runs beside this one
 //	state FILE  writes everything a plugin may change in the pod to FILE: links,
 //	            addresses, routes, rules and, as the kernel counts, their packets
 //	pod WORDS   runs a command in the pod
@@ -174,13 +175,16 @@ func newPod(cleanup func(func())) (string, error) {
 
 // listCommand writes the network configuration list.
 func listCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: list FILE")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: list FILE [NETWORK]")
 	}
-	options := ts.ReadFile(args[0])
+	options, network := ts.ReadFile(args[0]), "pods"
+	if len(args) == 2 {
+		network = args[1]
+	}
 	list := fmt.Sprintf(`{
   "cniVersion": %q,
-  "name": "pods",
+  "name": %q,
   "plugins": [
     {
       "type": "ptp",
@@ -198,9 +202,9 @@ func listCommand(ts *testscript.TestScript, neg bool, args []string) {
     }
   ]
 }
-`, ts.Getenv("VERSION"), os.Expand(options, ts.Getenv))
+`, ts.Getenv("VERSION"), network, os.Expand(options, ts.Getenv))
 	ts.Check(os.MkdirAll(ts.MkAbs("net.d"), 0o755))
-	ts.Check(os.WriteFile(ts.MkAbs("net.d/pods.conflist"), []byte(list), 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs("net.d/"+network+".conflist"), []byte(list), 0o644))
 }
 
 // annotationsCommand sets CAP_ARGS, which cnitool makes runtimeConfig of, as a

@@ -82,6 +82,10 @@ type probed struct {
 	said string
 }
 
+// callWait is for callers who say nothing. The kubelet speaks at once, and gives up by itself after its
+// timeoutSeconds; with a second a busy node, which ran this process late, left it without an answer.
+const callWait = 10 * time.Second
+
 func listenProbe(o probeOptions, out io.Writer) (*probed, error) {
 	p := &probed{options: o, out: out, proved: make(chan struct{})}
 	if err := p.listen(o.port, p.arrived); err != nil {
@@ -138,7 +142,7 @@ func (p *probed) serve(l net.Listener, answer func(*net.TCPConn)) {
 		}
 		go func() {
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(time.Second)) // a connection that was just made
+			_ = c.SetDeadline(time.Now().Add(callWait)) // a connection that was just made
 			answer(c.(*net.TCPConn))
 		}()
 	}

@@ -61,12 +61,12 @@ func started(t *testing.T, pod *redirecttest.Pod, uid uint32, env, path string, 
 func probe(t *testing.T, pod *redirecttest.Pod, to string) (status string) {
 	t.Helper()
 	err := pod.Peer.Do(func() error {
-		c, err := net.DialTimeout("tcp", to, 2*time.Second)
+		c, err := net.DialTimeout("tcp", to, callWait)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		if err := c.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(callWait)); err != nil {
 			return err
 		}
 		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -134,7 +134,7 @@ func TestProbeProvesTheInboundHook(t *testing.T) {
 // refused waits until nobody has the ports any more.
 func refused(t *testing.T, pod *redirecttest.Pod, to string) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(callWait); time.Now().Before(end); {
 		if strings.HasSuffix(probe(t, pod, to), "connection refused") {
 			return
 		}

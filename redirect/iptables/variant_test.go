@@ -307,7 +307,8 @@ func TestNodeWideLockIsNotWaitedFor(t *testing.T) {
 		if _, err := b.Observe(); err != nil {
 			t.Error(err)
 		}
-		if d := time.Since(begin); d > lockWait/2 {
+		// Who waits for it does so for lockWait, and fails then: it is held to the end.
+		if d := time.Since(begin); d >= lockWait {
 			t.Errorf("took %s", d)
 		}
 	})

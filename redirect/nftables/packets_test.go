@@ -54,7 +54,8 @@ func TestAnAppsCallReachesTheProxyAndIsCounted(t *testing.T) {
 // thread: sockets stay in the namespace in which they were opened.
 func answers(t *testing.T, to string, port int) bool {
 	t.Helper()
-	listener, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	const patience = 10 * time.Second // it takes microseconds
+	listener, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Error(err)
 		return false
@@ -69,11 +70,15 @@ func answers(t *testing.T, to string, port int) bool {
 	if err := unix.Listen(listener, 8); err != nil {
 		t.Error(err)
 	}
-	conn, err := net.DialTimeout("tcp", to, time.Second)
+	conn, err := net.DialTimeout("tcp", to, patience)
 	if err != nil {
 		return false
 	}
 	defer conn.Close()
+	// The caller is done before its last ACK has made the connection one to accept.
+	if _, err := unix.Poll([]unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}, int(patience.Milliseconds())); err != nil {
+		t.Error(err)
+	}
 	accepted, _, err := unix.Accept(listener)
 	if err == nil {
 		_ = unix.Close(accepted)
