@@ -2,7 +2,6 @@ package install
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"log/slog"
 	"slices"
@@ -17,7 +16,7 @@ import (
 // and knows whether the node is ready.
 type Watched struct {
 	Log *slog.Logger
-	// Dialects and Cache are for the pods that slipped past.
+	// Node's Dialects and Cache are for the pods that slipped past.
 	Node  Node
 	Cache string
 
@@ -25,12 +24,13 @@ type Watched struct {
 	last    Report
 	lastErr error
 	said    string // of the last run that failed
-	known   Report // the last that knew the network and the options
-	joined  bool   // since the first run that went well
-	paused  bool   // in a fight
+	known   known
+	joined  bool // since the first run that went well
+	paused  bool // in a fight
 
-	// seen are the attachments that slipped past, by File. WatchSlipped's own.
-	seen map[string]bool
+	// verdicts on the attachments, by File, and why there are none. WatchSlipped's own.
+	verdicts map[string]verdict
+	unread   string
 
 	runs     *prometheus.CounterVec
 	repairs  *prometheus.CounterVec
@@ -45,7 +45,7 @@ type Watched struct {
 // NewWatched registers its metrics with r.
 func NewWatched(n Node, cache string, log *slog.Logger, r prometheus.Registerer) *Watched {
 	w := &Watched{
-		Log: log, Node: n, Cache: cache, seen: map[string]bool{},
+		Log: log, Node: n, Cache: cache, known: known{again: make(chan struct{}, 1)},
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "detour_install_runs_total",
 			Help: "Looks at the node, by result: changed, unchanged, waiting (no primary yet), failed."}, []string{"result"}),
 		repairs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "detour_repairs_total",
@@ -53,7 +53,7 @@ func NewWatched(n Node, cache string, log *slog.Logger, r prometheus.Registerer)
 		fights: prometheus.NewCounter(prometheus.CounterOpts{Name: "detour_fights_total",
 			Help: "Times that repairs were left alone for a while, because another writer answers each."}),
 		slipped: prometheus.NewCounter(prometheus.CounterOpts{Name: "detour_slipped_pods_total",
-			Help: "Meshed pods that started while the chain was without us. They run without a redirect until they are restarted."}),
+			Help: "Meshed pods that started while the chain was without us, those that were there when this process started included. They run without a redirect until they are restarted."}),
 		slipping: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_slipped_pods",
 			Help: "Those of them that still run on this node."}),
 		inChain: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_in_chain",
@@ -89,9 +89,7 @@ func (w *Watched) Ran(r Report, err error) {
 	}
 	w.logWarnings(r)
 	w.last = r
-	if r.Plan.Network != "" && r.Entry.Text != nil {
-		w.known = r
-	}
+	w.known.learn(r)
 	// The first repair after a pause is most likely undone at once: it does not end the fight.
 	w.paused = w.paused && (err != nil || r.Changed() || r.Contested)
 	switch {
@@ -265,56 +263,4 @@ func (w *Watched) ready() (network string, err error) {
 		return "", errors.New("another writer undoes every repair")
 	}
 	return w.last.Plan.Network, nil
-}
-
-// WatchSlipped looks for pods that started past us whenever the runtime writes into its
-// result cache, until ctx ends.
-func (w *Watched) WatchSlipped(ctx context.Context) {
-	var (
-		v     view
-		blind bool
-	)
-	defer v.close()
-	for {
-		v.watch(w.Cache) // not there yet: no pod yet
-		if v.blind != nil && !blind {
-			w.Log.Warn("pods that slip past are seen late", "why", v.blind)
-		}
-		blind = v.blind != nil
-		w.countSlipped()
-		select {
-		case <-ctx.Done():
-			return
-		case <-v.changes():
-		case <-v.lost(): //nolint:errcheck // a lost queue: look
-		case <-time.After(resync):
-		}
-		if !v.settle(ctx) {
-			return
-		}
-	}
-}
-
-func (w *Watched) countSlipped() {
-	w.mu.Lock()
-	joined, known := w.joined, w.known
-	w.mu.Unlock()
-	if !joined || known.Plan.Mode == DropIn {
-		return
-	}
-	all, err := Attachments(w.Cache)
-	if err != nil {
-		return
-	}
-	now := map[string]bool{}
-	for _, a := range Slipped(all, known.Plan.Network, known.Entry.Options, w.Node.Dialects) {
-		now[a.File] = true
-		if w.seen[a.File] {
-			continue
-		}
-		w.slipped.Inc()
-		w.Log.Error("a meshed pod started while the chain was without us: it runs without its redirect, restart it", "pod", a.Pod.Ref.String(), "attachment", a.File)
-	}
-	w.seen = now
-	w.slipping.Set(float64(len(now)))
 }
