@@ -95,12 +95,10 @@ func (r *Report) unread(d Dir, dialects []plugin.Dialect) error {
 	return fmt.Errorf("the entry that is in the chain: %w", refused)
 }
 
-// withBadConfig ends a run: what is wrong with Config is its error, and what else went wrong beside it.
-func (n Node) withBadConfig(r *Report, bad, err error) error {
-	if dir, unseen := Look(n.ConfDir); unseen == nil {
-		r.Stands = dir.hasUs(r.Runtime)
-	}
-	return beside(bad, err)
+// stands reports whether what the runtime will load has our entry now.
+func (n Node) stands(r Runtime) bool {
+	dir, err := Look(n.ConfDir)
+	return err == nil && dir.hasUs(r)
 }
 
 // hasUs reports whether the file that a runtime will load has an entry of ours, whatever its words.

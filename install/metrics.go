@@ -74,10 +74,10 @@ func NewWatched(n Node, cache string, log *slog.Logger, r prometheus.Registerer)
 func (w *Watched) Ran(r Report, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// What other options than before change, nobody else undid.
-	repair := w.joined && bytes.Equal(r.Entry.Text, w.known.Entry.Text)
-	said := r.failure(err)
-	again := said == w.said
+	// What other options than before change, or another runtime, nobody else undid.
+	repair := w.joined && bytes.Equal(r.Entry.Text, w.known.Entry.Text) && r.Plan.Mode == w.known.Plan.Mode
+	said, before := r.failure(err), w.said
+	again := said == before
 	w.said = said
 	w.lastErr = err
 	if errors.Is(err, unix.EWOULDBLOCK) { // another of us has the lock: nothing was looked at, what was known stays
@@ -109,6 +109,9 @@ func (w *Watched) Ran(r Report, err error) {
 		w.logChange(r, repair)
 	default:
 		w.runs.WithLabelValues("unchanged").Inc()
+		if !w.joined || before != "" { // else the last that was said would be that nothing is well, or nothing at all
+			w.Log.Info("in the chain, as wanted", "file", r.Plan.Joined, "mode", string(r.Plan.Mode), "network", r.Plan.Network, "primary", r.Plan.Primary, "why", r.Plan.Why)
+		}
 	}
 	_, badConfig := errors.AsType[ConfigError](err)
 	w.drifted(driftConfig, badConfig)
@@ -117,9 +120,9 @@ func (w *Watched) Ran(r Report, err error) {
 		return
 	}
 	w.drifted(driftBinary, err != nil && r.Binary != BinaryCurrent && r.Binary != "")
-	w.drifted(driftEntry, err != nil)
+	w.drifted(driftEntry, err != nil && !(r.Stands && r.Plan.Joined != "" && len(r.Plan.Steps) == 0))
 	if err != nil {
-		w.inChain.Set(0)
+		w.inChain.Set(gauge(r.serves()))
 		return
 	}
 	w.joined = true
@@ -176,7 +179,15 @@ func (r Report) failed(err error) string {
 	if r.Stands && Did(err) {
 		return "options that cannot be used: the node goes on with those of before"
 	}
+	if r.serves() {
+		return "not put right: the node goes on with what is there"
+	}
 	return "not installed"
+}
+
+// serves reports whether a run that failed has left an entry and a binary for it.
+func (r Report) serves() bool {
+	return r.Stands && (r.Binary == BinaryCurrent || r.Binary == BinaryOther)
 }
 
 func (w *Watched) logWarnings(r Report) {
@@ -221,7 +232,7 @@ func (w *Watched) Fighting(r Report, pause time.Duration) {
 	defer w.mu.Unlock()
 	w.paused = true
 	w.fights.Inc()
-	w.inChain.Set(0)
+	w.inChain.Set(gauge(len(r.Plan.Steps) == 0 && r.Binary == BinaryOther)) // that of another release serves
 	w.drifted(driftEntry, len(r.Plan.Steps) > 0)
 	w.drifted(driftBinary, r.Binary != BinaryCurrent)
 	w.Log.Error("another writer undoes every repair: left alone for a while", "pause", pause, "file", r.Plan.Joined, "primary", r.Plan.Primary, "wayOut", r.wayOut())

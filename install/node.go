@@ -39,7 +39,7 @@ type Report struct {
 	Runtime Runtime
 	// Contested says, while Watch is in a fight, that it is too early to know whether what is there stays.
 	Contested bool
-	// Stands says of a node whose Config cannot be used that what the runtime will load has our entry all the same.
+	// Stands says of a run that failed that what the runtime will load has our entry all the same.
 	Stands bool
 }
 
@@ -112,6 +112,11 @@ func (n Node) look() (dir Dir, r Report, bad, err error) {
 // then the entry goes first, which the plugin that is there can read, and without a primary, so
 // without an entry to write, neither goes. Where none of ours is there, none can.
 func (n Node) Install() (r Report, err error) {
+	defer func() {
+		if err != nil {
+			r.Stands = n.stands(r.Runtime)
+		}
+	}()
 	for _, dir := range []string{n.ConfDir, n.BinDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return r, err
@@ -127,7 +132,7 @@ func (n Node) Install() (r Report, err error) {
 	}
 	dir, r, bad, err := n.look()
 	if bad != nil {
-		defer func() { err = n.withBadConfig(&r, bad, err) }()
+		defer func() { err = beside(bad, err) }()
 	}
 	_, leave := errors.AsType[VersionError](err)
 	if err != nil && !leave && !errors.Is(err, ErrNoPrimary) {
