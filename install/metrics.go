@@ -120,7 +120,8 @@ func (w *Watched) Ran(r Report, err error) {
 		return
 	}
 	w.drifted(driftBinary, err != nil && r.Binary != BinaryCurrent && r.Binary != "")
-	w.drifted(driftEntry, err != nil && !(r.Stands && r.Plan.Joined != "" && len(r.Plan.Steps) == 0))
+	asWanted := r.Stands && r.Plan.Joined != "" && len(r.Plan.Steps) == 0
+	w.drifted(driftEntry, err != nil && !asWanted)
 	if err != nil {
 		w.inChain.Set(gauge(r.serves()))
 		return

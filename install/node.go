@@ -39,8 +39,9 @@ type Report struct {
 	Runtime Runtime
 	// Contested says, while Watch is in a fight, that it is too early to know whether what is there stays.
 	Contested bool
-	// Stands says of a run that failed that what the runtime will load has our entry all the same.
-	Stands bool
+	// Stands says, of a look and of a run that failed, that what the runtime will load has our entry now,
+	// whatever its words. Seen is whether ConfDir could be read.
+	Stands, Seen bool
 }
 
 // Changed reports whether the run did anything.
@@ -74,6 +75,7 @@ func (n Node) Want() (Want, error) {
 // or a VersionError with a Plan that leaves the chain.
 func (n Node) Look() (Dir, Report, error) {
 	dir, r, bad, err := n.look()
+	r.Stands = dir.hasUs(r.Runtime)
 	return dir, r, beside(bad, err)
 }
 
@@ -90,6 +92,7 @@ func (n Node) look() (dir Dir, r Report, bad, err error) {
 	if dir, err = Look(n.ConfDir); err != nil {
 		return dir, r, bad, err
 	}
+	r.Seen = true
 	decide := Decide
 	if bad != nil {
 		want.Entry, decide = n.entryOfBefore(dir, r.Binary), decideAsBefore
