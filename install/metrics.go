@@ -57,7 +57,7 @@ func NewWatched(n Node, cache string, log *slog.Logger, r prometheus.Registerer)
 		slipping: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_slipped_pods",
 			Help: "Those of them that still run on this node."}),
 		inChain: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_in_chain",
-			Help: "1 if what the runtime will load contains us."}),
+			Help: "1 if what the runtime will load contains us, and the binary can serve it."}),
 		drift: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "detour_drift",
 			Help: "What is not as wanted on the node now, 0 for nothing, by what: entry, binary, config (a file of options that cannot be used)."}, []string{"what"}),
 		success: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_last_success_timestamp_seconds",
@@ -134,7 +134,7 @@ func (w *Watched) Ran(r Report, err error) {
 // ranOnWithThatOfBefore is the part of Ran for a bad Config.
 func (w *Watched) ranOnWithThatOfBefore(r Report, err error, repair bool) {
 	w.joined = w.joined || r.Stands
-	w.inChain.Set(gauge(r.Stands))
+	w.inChain.Set(gauge(r.Stands && (Did(err) || r.Binary == "" || r.serves())))
 	w.drifted(driftEntry, !r.Stands || !Did(err))
 	w.drifted(driftBinary, r.Binary == "" || !Did(err) && r.Binary != BinaryCurrent)
 	if Did(err) && r.Changed() {
