@@ -224,6 +224,9 @@ func (w *Watched) logChange(r Report, repair bool) {
 		if repair {
 			w.repairs.WithLabelValues("entry").Inc()
 		}
+		if repair && s.Unseen && s.Was == nil {
+			w.Log.Warn("meshed pods that started while the drop-in was gone run without a redirect, and nothing here can name them: detour doctor looks into each")
+		}
 	}
 }
 

@@ -78,6 +78,9 @@ func TestAnotherModeIsNoRepair(t *testing.T) {
 	if n := testutil.ToFloat64(w.repairs.WithLabelValues("entry")); n != 1 || !log.has("msg=repaired", "mode=drop-in") {
 		t.Errorf("%v repairs of a drop-in that somebody removed", n)
 	}
+	if !log.has("level=WARN", "while the drop-in was gone", "detour doctor") { // nothing else can
+		t.Error("nobody says that pods may have slipped past it")
+	}
 }
 
 // TestAnInstallerThatFindsAllWellSaysSo: at its start, and after what it has said to be wrong.

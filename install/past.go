@@ -109,7 +109,7 @@ func (w *Watched) countSlipped() {
 			v.counted = true
 			w.verdicts[file] = v
 			w.slipped.Inc()
-			w.Log.Error("a meshed pod started while the chain was without us: it runs without its redirect, restart it", "pod", v.pod, "attachment", file)
+			w.Log.Error("a meshed pod started while the chain was without us: it runs without its redirect, unless an init container of its mesh made one: restart it", "pod", v.pod, "attachment", file)
 		}
 	}
 	w.slipping.Set(float64(slipping))
