@@ -28,6 +28,8 @@ type Watched struct {
 	joined  bool // since the first run that went well
 	paused  bool // in a fight
 
+	unloaded string // what was said of the runtime's memory
+
 	// verdicts on the attachments, by File, and why there are none. WatchSlipped's own.
 	verdicts map[string]verdict
 	unread   string
@@ -262,7 +264,28 @@ func (w *Watched) Ready() error {
 	if err != nil {
 		return err
 	}
-	return w.Node.Loaded(network)
+	err = w.Node.Loaded(network)
+	w.sayLoaded(err)
+	return err
+}
+
+// sayLoaded logs it when a runtime has not loaded us, and when it has since: kubelet's event of a
+// probe that failed has no word of the answer.
+func (w *Watched) sayLoaded(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	said := w.unloaded
+	w.unloaded = ""
+	if err != nil {
+		w.unloaded = err.Error()
+	}
+	switch {
+	case w.unloaded == said:
+	case err != nil:
+		w.Log.Error("not loaded", "why", err)
+	default:
+		w.Log.Info("ready again: the runtime has loaded us, or does not answer")
+	}
 }
 
 // ready is what our own files say, and the network that they are about.
