@@ -40,8 +40,9 @@ type Report struct {
 	// Contested says, while Watch is in a fight, that it is too early to know whether what is there stays.
 	Contested bool
 	// Stands says, of a look and of a run that failed, that what the runtime will load has our entry now,
-	// whatever its words. Seen is whether ConfDir could be read.
-	Stands, Seen bool
+	// whatever its words. Broken says of a look that the runtime will load nothing, since it cannot read a
+	// file. Seen is whether ConfDir could be read.
+	Stands, Broken, Seen bool
 }
 
 // Changed reports whether the run did anything.
@@ -75,7 +76,7 @@ func (n Node) Want() (Want, error) {
 // or a VersionError with a Plan that leaves the chain.
 func (n Node) Look() (Dir, Report, error) {
 	dir, r, bad, err := n.look()
-	r.Stands = dir.hasUs(r.Runtime)
+	r.Stands, r.Broken = dir.hasUs(r.Runtime), dir.broken(r.Runtime)
 	return dir, r, beside(bad, err)
 }
 

@@ -223,7 +223,7 @@ func (s status) podNow(r install.Report) string {
 		return "starts without a redirect: the runtime has not loaded us"
 	case !r.Stands && errors.Is(s.problem, install.ErrNoPrimary):
 		return "does not start: the node has no network"
-	case !r.Stands && errors.Is(s.problem, install.ErrBroken):
+	case r.Broken:
 		return "does not start: the file that the runtime would load is broken"
 	case !r.Stands:
 		return "starts without a redirect"
