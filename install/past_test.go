@@ -98,7 +98,6 @@ func TestPodsThatSlippedPastWhenTheModeChanges(t *testing.T) {
 	must(t, os.Remove(filepath.Join(w.Cache, "cbr0-a-eth0")))
 	write(t, w.Cache, "cbr0-c-eth0", cached("c", flannel, meshed)) // by the drop-in
 	slipped = append(slipped, w.look())
-	<-time.After(20 * time.Millisecond) // a file's time is the kernel's tick, of 10 ms at most
 	runtime.version = "containerd://1.7.0"
 	slipped = append(slipped, w.look())
 	if got := strings.Join(slipped, ", "); got != "2 of 2, 2 of 2, 1 of 2, 1 of 2" || log.has("shop/c") {
@@ -110,7 +109,6 @@ func TestPodsThatSlippedPastWhenTheModeChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, w.Cache, "cbr0-c-eth0", cached("c", flannel, meshed))
-	<-time.After(20 * time.Millisecond)
 	runtime.version = "containerd://1.7.0"
 	if got := w.look(); got != "0 of 0" || log.has("shop/c") {
 		t.Errorf("%s slipped past a drop-in", got)
@@ -133,7 +131,7 @@ func TestPodsThatSlippedPastAreLookedForOnceTheNetworkIsKnown(t *testing.T) {
 	cache := t.TempDir()
 	write(t, cache, "cbr0-a-eth0", cached("a", flannel, meshed))
 	_, log := watch(t, n, cache)
-	within(t, "said", func() bool { return log.has("waiting for the network plugin") })
+	await(t, resync/2, "said", func() bool { return log.has("waiting for the network plugin") })
 	<-time.After(5 * settle) // the cache has been looked into
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
 	await(t, resync/2, "named", func() bool { return log.has("without us", "shop/a") })
