@@ -85,7 +85,8 @@ func TestTheRuntimesOwnWordChoosesTheMode(t *testing.T) {
 func TestReadyIsWhatTheRuntimeHasLoaded(t *testing.T) {
 	w := &word{version: "containerd://2.2.1"}
 	n := asking(t, w)
-	watched := NewWatched(n, "", slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	log := &lockedLog{}
+	watched := NewWatched(n, "", slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
 	watched.Ran(n.Install())
 	for _, tc := range []struct {
 		name, err string
@@ -101,8 +102,21 @@ func TestReadyIsWhatTheRuntimeHasLoaded(t *testing.T) {
 	} {
 		*w = tc.word
 		err := watched.Ready()
+		if log.has("level=ERROR", "not loaded", "in memory") != (tc.err != "") {
+			t.Errorf("%s: the log has why: %t", tc.name, tc.err == "")
+		}
 		if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
 			t.Errorf("%s: ready: %v, want %q", tc.name, err, tc.err)
+		}
+		log.text.Reset()
+		_ = watched.Ready() // said once, above
+		if log.has("loaded") {
+			t.Errorf("%s: said again", tc.name)
+		}
+		*w = word{}
+		_ = watched.Ready()
+		if log.has("ready again") != (tc.err != "") {
+			t.Errorf("%s: the end of it: said %t", tc.name, tc.err == "")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -95,25 +96,35 @@ func (r *Report) unread(d Dir, dialects []plugin.Dialect) error {
 	return fmt.Errorf("the entry that is in the chain: %w", refused)
 }
 
-// withBadConfig ends a run: what is wrong with Config is its error, and what else went wrong beside it.
-func (n Node) withBadConfig(r *Report, bad, err error) error {
-	if dir, unseen := Look(n.ConfDir); unseen == nil {
-		r.Stands = dir.hasUs(r.Runtime)
-	}
-	return beside(bad, err)
+// stands reports whether what the runtime will load has our entry now.
+func (n Node) stands(r Runtime) bool {
+	dir, err := Look(n.ConfDir)
+	return err == nil && dir.hasUs(r)
 }
 
-// hasUs reports whether the file that a runtime will load has an entry of ours, whatever its words.
-func (d Dir) hasUs(r Runtime) bool {
+// loads is the file that a runtime will load, ours among them, and what of our own it appends to that;
+// false for none.
+func (d Dir) loads(r Runtime) (f, dropIn File, ok bool) {
 	for _, f := range d.Files {
 		if f.Err != nil && r.skipsBroken() {
 			continue
 		}
-		if slices.Contains(f.Plugins(), PluginType) {
-			return true
+		if f.List != nil && !f.List.InlineOnly && (r.ReadsDropIns() || !r.Known()) {
+			dropIn = d.DropIns[f.Network()]
 		}
-		_, dropIn := d.DropIns[f.Network()]
-		return dropIn && f.List != nil && !f.List.InlineOnly && (r.ReadsDropIns() || !r.Known())
+		return f, dropIn, true
 	}
-	return false
+	return File{}, File{}, false
+}
+
+// hasUs reports whether what a runtime will load has an entry of ours, whatever its words.
+func (d Dir) hasUs(r Runtime) bool {
+	f, dropIn, ok := d.loads(r)
+	return ok && !d.broken(r) && (slices.Contains(f.Plugins(), PluginType) || dropIn.Path != "")
+}
+
+// broken reports whether a runtime will load nothing, since it cannot read a file: then no pod starts.
+func (d Dir) broken(r Runtime) bool {
+	f, dropIn, ok := d.loads(r)
+	return ok && (f.Err != nil || dropIn.Path != "" && !json.Valid(dropIn.Text))
 }

@@ -172,6 +172,7 @@ func TestHasUs(t *testing.T) {
 		"behind a broken one":           {map[string]string{"05-new.conflist": "{", "10-flannel.conflist": spliced}, "containerd://2.1.0", false},
 		"behind one that CRI-O skips":   {map[string]string{"05-new.conflist": "{", "10-flannel.conflist": spliced}, "cri-o://1.33.0", true},
 		"dropped in":                    {map[string]string{"10-flannel.conflist": flannel, "cbr0/" + dropInName: ours}, "containerd://2.1.0", true},
+		"dropped in, and cut off":       {map[string]string{"10-flannel.conflist": flannel, "cbr0/" + dropInName: ours[:9]}, "containerd://2.1.0", false},
 		"dropped in where it is unread": {map[string]string{"10-flannel.conflist": flannel, "cbr0/" + dropInName: ours}, "containerd://2.0.0", false},
 		"dropped into another network":  {map[string]string{"10-flannel.conflist": flannel, "other/" + dropInName: ours}, "containerd://2.1.0", false},
 		"dropped in, inline only":       {map[string]string{"10-n.conflist": strings.Replace(flannel, "{", `{"loadOnlyInlinedPlugins":true,`, 1), "cbr0/" + dropInName: ours}, "containerd://2.1.0", false},

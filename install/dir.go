@@ -211,6 +211,9 @@ func readConf(path string) ([]byte, error) {
 // yet. It is waited for.
 var ErrNoPrimary = errors.New("no network configuration yet (want a *.conflist, *.conf or *.json of the cluster's network plugin)")
 
+// ErrBroken says that the file that a runtime would load cannot be read, so that the node has no network.
+var ErrBroken = errors.New("first network configuration is broken")
+
 // JoinedAs gives the way in which we are in the chain now; Auto where we are not, or in several.
 func (d Dir) JoinedAs() Mode {
 	joined := map[Mode]bool{}
@@ -247,11 +250,11 @@ func (d Dir) Primary(r Runtime) (File, error) {
 			broken = f.Err
 		}
 		if !r.skipsBroken() {
-			return File{}, fmt.Errorf("first network configuration is broken, and %s loads no other: %w", r, broken)
+			return File{}, fmt.Errorf("%w, and %s loads no other: %w", ErrBroken, r, broken)
 		}
 	}
 	if broken != nil {
-		return File{}, fmt.Errorf("every network configuration is broken, the first: %w", broken)
+		return File{}, fmt.Errorf("%w, and so is every other: %w", ErrBroken, broken)
 	}
 	return File{}, fmt.Errorf("%s: %w", d.Path, ErrNoPrimary)
 }

@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 )
@@ -27,6 +28,8 @@ func (s Step) Found() string {
 		return "a join that is no longer wanted"
 	case bytes.Equal(s.Was, s.Text):
 		return "readable by more than the primary is"
+	case filepath.Ext(s.Path) == ".conf" && !json.Valid(s.Was):
+		return "broken: not JSON, so that the runtime loads no network"
 	case filepath.Ext(s.Path) == ".conf": // a drop-in
 		return "our entry, with other words than wanted"
 	}

@@ -21,6 +21,7 @@ func TestWhatWasFoundIsSaid(t *testing.T) {
 		{Owned, "10-flannel-detour.conflist", "{", "broken: "},
 		{Owned, "10-flannel.conflist", strings.Replace(flannel, "portmap", "bandwidth", 1), "a chain that is no longer the primary's"},
 		{DropIn, "cbr0/90-detour-cni.conf", "", "no file"},
+		{DropIn, "cbr0/90-detour-cni.conf", "{", "broken: not JSON"},
 		{DropIn, "cbr0/90-detour-cni.conf", ours, "our entry, with other words than wanted"},
 	} {
 		dir := t.TempDir()

@@ -2,7 +2,6 @@ package install
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"log/slog"
 	"slices"
@@ -17,7 +16,7 @@ import (
 // and knows whether the node is ready.
 type Watched struct {
 	Log *slog.Logger
-	// Dialects and Cache are for the pods that slipped past.
+	// Node's Dialects and Cache are for the pods that slipped past.
 	Node  Node
 	Cache string
 
@@ -25,12 +24,15 @@ type Watched struct {
 	last    Report
 	lastErr error
 	said    string // of the last run that failed
-	known   Report // the last that knew the network and the options
-	joined  bool   // since the first run that went well
-	paused  bool   // in a fight
+	known   known
+	joined  bool // since the first run that went well
+	paused  bool // in a fight
 
-	// seen are the attachments that slipped past, by File. WatchSlipped's own.
-	seen map[string]bool
+	unloaded string // what was said of the runtime's memory
+
+	// verdicts on the attachments, by File, and why there are none. WatchSlipped's own.
+	verdicts map[string]verdict
+	unread   string
 
 	runs     *prometheus.CounterVec
 	repairs  *prometheus.CounterVec
@@ -45,7 +47,7 @@ type Watched struct {
 // NewWatched registers its metrics with r.
 func NewWatched(n Node, cache string, log *slog.Logger, r prometheus.Registerer) *Watched {
 	w := &Watched{
-		Log: log, Node: n, Cache: cache, seen: map[string]bool{},
+		Log: log, Node: n, Cache: cache, known: known{again: make(chan struct{}, 1)},
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "detour_install_runs_total",
 			Help: "Looks at the node, by result: changed, unchanged, waiting (no primary yet), failed."}, []string{"result"}),
 		repairs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "detour_repairs_total",
@@ -53,11 +55,11 @@ func NewWatched(n Node, cache string, log *slog.Logger, r prometheus.Registerer)
 		fights: prometheus.NewCounter(prometheus.CounterOpts{Name: "detour_fights_total",
 			Help: "Times that repairs were left alone for a while, because another writer answers each."}),
 		slipped: prometheus.NewCounter(prometheus.CounterOpts{Name: "detour_slipped_pods_total",
-			Help: "Meshed pods that started while the chain was without us. They run without a redirect until they are restarted."}),
+			Help: "Meshed pods that started while the chain was without us, those that were there when this process started included. They run without a redirect until they are restarted."}),
 		slipping: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_slipped_pods",
 			Help: "Those of them that still run on this node."}),
 		inChain: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_in_chain",
-			Help: "1 if what the runtime will load contains us."}),
+			Help: "1 if what the runtime will load contains us, and the binary can serve it."}),
 		drift: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "detour_drift",
 			Help: "What is not as wanted on the node now, 0 for nothing, by what: entry, binary, config (a file of options that cannot be used)."}, []string{"what"}),
 		success: prometheus.NewGauge(prometheus.GaugeOpts{Name: "detour_last_success_timestamp_seconds",
@@ -74,10 +76,10 @@ func NewWatched(n Node, cache string, log *slog.Logger, r prometheus.Registerer)
 func (w *Watched) Ran(r Report, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// What other options than before change, nobody else undid.
-	repair := w.joined && bytes.Equal(r.Entry.Text, w.known.Entry.Text)
-	said := r.failure(err)
-	again := said == w.said
+	// What other options than before change, or another runtime, nobody else undid.
+	repair := w.joined && bytes.Equal(r.Entry.Text, w.known.Entry.Text) && r.Plan.Mode == w.known.Plan.Mode
+	said, before := r.failure(err), w.said
+	again := said == before
 	w.said = said
 	w.lastErr = err
 	if errors.Is(err, unix.EWOULDBLOCK) { // another of us has the lock: nothing was looked at, what was known stays
@@ -89,9 +91,7 @@ func (w *Watched) Ran(r Report, err error) {
 	}
 	w.logWarnings(r)
 	w.last = r
-	if r.Plan.Network != "" && r.Entry.Text != nil {
-		w.known = r
-	}
+	w.known.learn(r)
 	// The first repair after a pause is most likely undone at once: it does not end the fight.
 	w.paused = w.paused && (err != nil || r.Changed() || r.Contested)
 	switch {
@@ -111,6 +111,9 @@ func (w *Watched) Ran(r Report, err error) {
 		w.logChange(r, repair)
 	default:
 		w.runs.WithLabelValues("unchanged").Inc()
+		if !w.joined || before != "" { // else the last that was said would be that nothing is well, or nothing at all
+			w.Log.Info("in the chain, as wanted", "file", r.Plan.Joined, "mode", string(r.Plan.Mode), "network", r.Plan.Network, "primary", r.Plan.Primary, "why", r.Plan.Why)
+		}
 	}
 	_, badConfig := errors.AsType[ConfigError](err)
 	w.drifted(driftConfig, badConfig)
@@ -119,9 +122,10 @@ func (w *Watched) Ran(r Report, err error) {
 		return
 	}
 	w.drifted(driftBinary, err != nil && r.Binary != BinaryCurrent && r.Binary != "")
-	w.drifted(driftEntry, err != nil)
+	asWanted := r.Stands && r.Plan.Joined != "" && len(r.Plan.Steps) == 0
+	w.drifted(driftEntry, err != nil && !asWanted)
 	if err != nil {
-		w.inChain.Set(0)
+		w.inChain.Set(gauge(r.serves()))
 		return
 	}
 	w.joined = true
@@ -132,7 +136,7 @@ func (w *Watched) Ran(r Report, err error) {
 // ranOnWithThatOfBefore is the part of Ran for a bad Config.
 func (w *Watched) ranOnWithThatOfBefore(r Report, err error, repair bool) {
 	w.joined = w.joined || r.Stands
-	w.inChain.Set(gauge(r.Stands))
+	w.inChain.Set(gauge(r.Stands && (Did(err) || r.Binary == "" || r.serves())))
 	w.drifted(driftEntry, !r.Stands || !Did(err))
 	w.drifted(driftBinary, r.Binary == "" || !Did(err) && r.Binary != BinaryCurrent)
 	if Did(err) && r.Changed() {
@@ -178,7 +182,15 @@ func (r Report) failed(err error) string {
 	if r.Stands && Did(err) {
 		return "options that cannot be used: the node goes on with those of before"
 	}
+	if r.serves() {
+		return "not put right: the node goes on with what is there"
+	}
 	return "not installed"
+}
+
+// serves reports whether a run that failed has left an entry and a binary for it.
+func (r Report) serves() bool {
+	return r.Stands && (r.Binary == BinaryCurrent || r.Binary == BinaryOther)
 }
 
 func (w *Watched) logWarnings(r Report) {
@@ -214,6 +226,9 @@ func (w *Watched) logChange(r Report, repair bool) {
 		if repair {
 			w.repairs.WithLabelValues("entry").Inc()
 		}
+		if repair && s.Unseen && s.Was == nil {
+			w.Log.Warn("meshed pods that started while the drop-in was gone run without a redirect, and nothing here can name them: detour doctor looks into each")
+		}
 	}
 }
 
@@ -223,7 +238,7 @@ func (w *Watched) Fighting(r Report, pause time.Duration) {
 	defer w.mu.Unlock()
 	w.paused = true
 	w.fights.Inc()
-	w.inChain.Set(0)
+	w.inChain.Set(gauge(len(r.Plan.Steps) == 0 && r.Binary == BinaryOther)) // that of another release serves
 	w.drifted(driftEntry, len(r.Plan.Steps) > 0)
 	w.drifted(driftBinary, r.Binary != BinaryCurrent)
 	w.Log.Error("another writer undoes every repair: left alone for a while", "pause", pause, "file", r.Plan.Joined, "primary", r.Plan.Primary, "wayOut", r.wayOut())
@@ -249,7 +264,28 @@ func (w *Watched) Ready() error {
 	if err != nil {
 		return err
 	}
-	return w.Node.Loaded(network)
+	err = w.Node.Loaded(network)
+	w.sayLoaded(err)
+	return err
+}
+
+// sayLoaded logs it when a runtime has not loaded us, and when it has since: kubelet's event of a
+// probe that failed has no word of the answer.
+func (w *Watched) sayLoaded(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	said := w.unloaded
+	w.unloaded = ""
+	if err != nil {
+		w.unloaded = err.Error()
+	}
+	switch {
+	case w.unloaded == said:
+	case err != nil:
+		w.Log.Error("not loaded", "why", err)
+	default:
+		w.Log.Info("ready again: the runtime has loaded us, or does not answer")
+	}
 }
 
 // ready is what our own files say, and the network that they are about.
@@ -265,56 +301,4 @@ func (w *Watched) ready() (network string, err error) {
 		return "", errors.New("another writer undoes every repair")
 	}
 	return w.last.Plan.Network, nil
-}
-
-// WatchSlipped looks for pods that started past us whenever the runtime writes into its
-// result cache, until ctx ends.
-func (w *Watched) WatchSlipped(ctx context.Context) {
-	var (
-		v     view
-		blind bool
-	)
-	defer v.close()
-	for {
-		v.watch(w.Cache) // not there yet: no pod yet
-		if v.blind != nil && !blind {
-			w.Log.Warn("pods that slip past are seen late", "why", v.blind)
-		}
-		blind = v.blind != nil
-		w.countSlipped()
-		select {
-		case <-ctx.Done():
-			return
-		case <-v.changes():
-		case <-v.lost(): //nolint:errcheck // a lost queue: look
-		case <-time.After(resync):
-		}
-		if !v.settle(ctx) {
-			return
-		}
-	}
-}
-
-func (w *Watched) countSlipped() {
-	w.mu.Lock()
-	joined, known := w.joined, w.known
-	w.mu.Unlock()
-	if !joined || known.Plan.Mode == DropIn {
-		return
-	}
-	all, err := Attachments(w.Cache)
-	if err != nil {
-		return
-	}
-	now := map[string]bool{}
-	for _, a := range Slipped(all, known.Plan.Network, known.Entry.Options, w.Node.Dialects) {
-		now[a.File] = true
-		if w.seen[a.File] {
-			continue
-		}
-		w.slipped.Inc()
-		w.Log.Error("a meshed pod started while the chain was without us: it runs without its redirect, restart it", "pod", a.Pod.Ref.String(), "attachment", a.File)
-	}
-	w.seen = now
-	w.slipping.Set(float64(len(now)))
 }

@@ -39,8 +39,10 @@ type Report struct {
 	Runtime Runtime
 	// Contested says, while Watch is in a fight, that it is too early to know whether what is there stays.
 	Contested bool
-	// Stands says of a node whose Config cannot be used that what the runtime will load has our entry all the same.
-	Stands bool
+	// Stands says, of a look and of a run that failed, that what the runtime will load has our entry now,
+	// whatever its words. Broken says of a look that the runtime will load nothing, since it cannot read a
+	// file. Seen is whether ConfDir could be read.
+	Stands, Broken, Seen bool
 }
 
 // Changed reports whether the run did anything.
@@ -74,6 +76,7 @@ func (n Node) Want() (Want, error) {
 // or a VersionError with a Plan that leaves the chain.
 func (n Node) Look() (Dir, Report, error) {
 	dir, r, bad, err := n.look()
+	r.Stands, r.Broken = dir.hasUs(r.Runtime), dir.broken(r.Runtime)
 	return dir, r, beside(bad, err)
 }
 
@@ -90,6 +93,7 @@ func (n Node) look() (dir Dir, r Report, bad, err error) {
 	if dir, err = Look(n.ConfDir); err != nil {
 		return dir, r, bad, err
 	}
+	r.Seen = true
 	decide := Decide
 	if bad != nil {
 		want.Entry, decide = n.entryOfBefore(dir, r.Binary), decideAsBefore
@@ -112,6 +116,11 @@ func (n Node) look() (dir Dir, r Report, bad, err error) {
 // then the entry goes first, which the plugin that is there can read, and without a primary, so
 // without an entry to write, neither goes. Where none of ours is there, none can.
 func (n Node) Install() (r Report, err error) {
+	defer func() {
+		if err != nil {
+			r.Stands = n.stands(r.Runtime)
+		}
+	}()
 	for _, dir := range []string{n.ConfDir, n.BinDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return r, err
@@ -127,7 +136,7 @@ func (n Node) Install() (r Report, err error) {
 	}
 	dir, r, bad, err := n.look()
 	if bad != nil {
-		defer func() { err = n.withBadConfig(&r, bad, err) }()
+		defer func() { err = beside(bad, err) }()
 	}
 	_, leave := errors.AsType[VersionError](err)
 	if err != nil && !leave && !errors.Is(err, ErrNoPrimary) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,20 +29,32 @@ type Attachment struct {
 // Attachments reads the result cache. A file that is not whole, or gone by now, is
 // passed over: the runtime writes there while we read.
 func Attachments(cache string) ([]Attachment, error) {
-	entries, err := os.ReadDir(cache)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	var all []Attachment
-	for _, e := range entries {
+	for e, err := range cachedFiles(cache) {
+		if err != nil {
+			return nil, err
+		}
 		if a, ok := attachment(filepath.Join(cache, e.Name())); ok {
 			all = append(all, a)
 		}
 	}
 	return all, nil
+}
+
+// cachedFiles are those of the result cache, which is not there before the first pod.
+func cachedFiles(cache string) iter.Seq2[fs.DirEntry, error] {
+	return func(yield func(fs.DirEntry, error) bool) {
+		entries, err := os.ReadDir(cache)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			yield(nil, err)
+			return
+		}
+		for _, e := range entries {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
 }
 
 func attachment(path string) (Attachment, bool) {
@@ -86,17 +99,18 @@ func attachment(path string) (Attachment, bool) {
 	return a, true
 }
 
-// Slipped gives the attachments to the network that were made without us although the
-// pod belongs into the mesh. In drop-in mode nobody can tell from the cache, and nobody has to: a
-// foreign write does not take us out there.
-func Slipped(all []Attachment, network string, o plugin.Options, dialects []plugin.Dialect) (slipped []Attachment) {
-	for _, a := range all {
-		if a.Network != network || len(a.Chain) == 0 || slices.Contains(a.Chain, PluginType) || !a.Pod.Ref.IsPod() {
-			continue
-		}
-		if d, err := plugin.Decide(o, a.Pod, dialects); err == nil && d.Redirect {
-			slipped = append(slipped, a)
-		}
+// slipped reports whether the pod belongs into the mesh and was added without us, by a chain that
+// did it in no other way either. One that we would have refused, for an annotation that cannot be
+// used, has gone past us as well. Of a pod whose annotations nobody handed over nobody knows.
+func (a Attachment) slipped(o plugin.Options, dialects []plugin.Dialect) bool {
+	if len(a.Chain) == 0 || slices.Contains(a.Chain, PluginType) || !a.Pod.Ref.IsPod() {
+		return false
 	}
-	return slipped
+	d, err := plugin.Decide(o, a.Pod, dialects)
+	if err != nil {
+		return plugin.CNIError(err).Code == plugin.CodeAnnotation && !slices.ContainsFunc(a.Chain, isMeshPlugin)
+	}
+	return d.Redirect && !slices.ContainsFunc(a.Chain, func(t string) bool { return isMeshPlugin(t) && meshPlugins()[t] == d.Dialect })
 }
+
+func isMeshPlugin(t string) bool { return meshPlugins()[t] != "" }

@@ -195,13 +195,16 @@ func calls(value any) bool {
 
 // inUse names the attachments whose cached list has our plugin.
 func inUse(cache string) (names []string, err error) {
-	all, err := Attachments(cache)
-	for _, a := range all {
+	for e, err := range cachedFiles(cache) {
+		if err != nil {
+			return nil, err
+		}
+		a, _ := attachment(filepath.Join(cache, e.Name())) // of one that is not whole, or gone by now, nothing
 		if strings.Contains(strings.Join(a.Chain, " "), PluginType) {
 			names = append(names, a.File)
 		}
 	}
-	return names, err
+	return names, nil
 }
 
 // elsewhere names the files of the conf dir that no runtime loads and that hold our entry all

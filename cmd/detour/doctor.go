@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/detour-cni/detour/inspect"
 	"github.com/detour-cni/detour/inspect/words"
 	"github.com/detour-cni/detour/install"
+	"github.com/detour-cni/detour/install/cri"
 	"github.com/detour-cni/detour/plugin/mesh"
 )
 
@@ -100,6 +102,8 @@ func chainSymptoms(node install.Node) (all []symptom) {
 	switch {
 	case unspoken:
 		return []symptom{{stateWrong, err.Error(), "set a cniVersion in the network's own configuration that it and detour speak, or update detour"}}
+	case errors.Is(err, install.ErrNoPrimary) && r.Stands && !badConfig:
+		return []symptom{{stateWrong, fmt.Sprintf("%v: what the runtime loads is our copy of one that was there", err), "look at the network's own DaemonSet (Calico, Cilium, …); if that network is gone for good: detour uninstall"}}
 	case errors.Is(err, install.ErrNoPrimary):
 		return []symptom{{stateWrong, fmt.Sprintf("%s: the node has no network: %v", node.ConfDir, err), "look at the network's own DaemonSet (Calico, Cilium, …)"}}
 	case badConfig:
@@ -107,6 +111,10 @@ func chainSymptoms(node install.Node) (all []symptom) {
 		if !install.Did(err) || r.Plan.Network == "" {
 			return all
 		}
+	case r.Seen && errors.Is(err, install.ErrBroken) && !errors.Is(err, fs.ErrPermission):
+		return []symptom{{stateWrong, err.Error(), "repair or remove the file that is named"}}
+	case r.Seen && err != nil && !errors.Is(err, fs.ErrPermission):
+		return []symptom{{State: stateWrong, What: err.Error()}}
 	case err != nil:
 		return []symptom{{stateUnknown, err.Error(), "run it as root on the node, with --plugin naming the wanted binary"}}
 	}
@@ -144,6 +152,9 @@ func runtimeSymptom(node install.Node, r install.Report) symptom {
 	loaded, err := node.AskLoaded()
 	if err != nil {
 		s.What += ": " + err.Error()
+		if !errors.Is(err, cri.ErrNotTold) {
+			s.State, s.Do = stateUnknown, "--cri-socket names the socket of a runtime that runs"
+		}
 		return s
 	}
 	s.What += ", which reads " + loaded.ConfDir

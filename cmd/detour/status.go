@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ Exit code 0: what the runtime loads contains us. 1: it does not, or not as wante
 				return err
 			}
 			_, report, err := node.Look()
-			if err != nil && !errors.Is(err, install.ErrNoPrimary) {
+			if err != nil && (!report.Seen || errors.Is(err, fs.ErrPermission)) {
 				return exit{exitUnknown, err}
 			}
 			s := newStatus(node, report, err)
@@ -67,16 +68,18 @@ type status struct {
 	unloaded bool         // it says that we are not in it
 	Binary   binaryStatus `json:"binary"`
 	NoNet    string       `json:"noNetwork,omitempty"` // why there is none
-	Network  string       `json:"network,omitempty"`
-	Primary  string       `json:"primary,omitempty"`
-	Mode     string       `json:"mode,omitempty"`
-	Why      string       `json:"why,omitempty"` // of the mode
-	Entry    string       `json:"entry,omitempty"`
-	InChain  bool         `json:"inChain"`
-	ToDo     []toDo       `json:"toDo"`
-	PodNow   string       `json:"podNow"`
-	Kernel   string       `json:"kernel"`
-	Warnings []string     `json:"warnings"`
+	Problem  string       `json:"problem,omitempty"`   // why else the node cannot be as wanted
+	problem  error
+	Network  string   `json:"network,omitempty"`
+	Primary  string   `json:"primary,omitempty"`
+	Mode     string   `json:"mode,omitempty"`
+	Why      string   `json:"why,omitempty"` // of the mode
+	Entry    string   `json:"entry,omitempty"`
+	InChain  bool     `json:"inChain"`
+	ToDo     []toDo   `json:"toDo"`
+	PodNow   string   `json:"podNow"`
+	Kernel   string   `json:"kernel"`
+	Warnings []string `json:"warnings"`
 }
 
 type binaryStatus struct {
@@ -92,23 +95,26 @@ type toDo struct {
 	Would string `json:"would"`
 }
 
-func newStatus(node install.Node, r install.Report, noPrimary error) status {
+// newStatus is of a node that was looked at; the error is why it cannot be as wanted.
+func newStatus(node install.Node, r install.Report, err error) status {
 	s := status{
-		Schema: "detour-cni.dev/status/v1", Runtime: r.Runtime.String(), ToDo: []toDo{}, Warnings: append([]string{}, r.Plan.Warnings...),
+		Schema: "detour-cni.dev/status/v1", Runtime: r.Runtime.String(), ToDo: []toDo{}, Warnings: append([]string{}, r.Plan.Warnings...), problem: err,
 		Binary: binaryStatus{State: string(r.Binary), Installed: install.Version(filepath.Join(node.BinDir, install.PluginType)), Wanted: install.Version(node.Plugin), Dir: node.BinDir},
 		Kernel: "not asked (needs a look into a network namespace: detour doctor)",
 	}
 	s.Loaded, s.unloaded = loaded(node, r.Plan.Network)
-	if noPrimary != nil {
-		s.NoNet, s.PodNow = noPrimary.Error(), "does not start: the node has no network"
-		return s
+	switch {
+	case err != nil && r.Plan.Network == "" && errors.Is(err, install.ErrNoPrimary):
+		s.NoNet = err.Error()
+	case err != nil:
+		s.Problem = err.Error()
 	}
 	s.Network, s.Primary, s.Mode, s.Why, s.Entry = r.Plan.Network, r.Plan.Primary, string(r.Plan.Mode), r.Plan.Why, r.Plan.Joined
-	s.InChain = !slices.ContainsFunc(r.Plan.Steps, func(step install.Step) bool { return step.Path == r.Plan.Joined })
+	s.InChain = r.Plan.Joined != "" && !slices.ContainsFunc(r.Plan.Steps, func(step install.Step) bool { return step.Path == r.Plan.Joined })
 	for _, step := range r.Plan.Steps {
 		s.ToDo = append(s.ToDo, toDo{step.Path, step.Found(), step.What()})
 	}
-	s.PodNow = podNow(r, s.InChain)
+	s.PodNow = s.podNow(r)
 	return s
 }
 
@@ -126,17 +132,11 @@ func (s status) print(w io.Writer, output string) error {
 	line("binary", "%s", s.Binary)
 	if s.NoNet != "" {
 		line("network", "none: %s", s.NoNet)
-		line("a pod now", "%s", s.PodNow)
-		return t.Flush()
 	}
-	line("network", "%s, from %s", s.Network, s.Primary)
-	line("mode", "%s (%s)", s.Mode, s.Why)
-	if s.InChain {
-		line("entry", "in %s, as wanted", s.Entry)
-	} else {
-		line("entry", "not as wanted in %s", s.Entry)
+	if s.Problem != "" {
+		line("problem", "%s", s.Problem)
 	}
-	line("loaded", "%s", s.Loaded)
+	s.printChain(line)
 	for _, d := range s.ToDo {
 		line("to do", "%s would be %s (found: %s)", d.File, d.Would, d.Found)
 	}
@@ -148,10 +148,34 @@ func (s status) print(w io.Writer, output string) error {
 	return t.Flush()
 }
 
+// printChain is the network, and our place in it, where they are known.
+func (s status) printChain(line func(key, format string, args ...any)) {
+	if s.Network == "" {
+		return
+	}
+	line("network", "%s, from %s", s.Network, s.Primary)
+	line("mode", "%s (%s)", s.Mode, s.Why)
+	_, badConfig := errors.AsType[install.ConfigError](s.problem)
+	switch {
+	case s.Entry == "":
+		line("entry", "none is to be there")
+	case !s.InChain:
+		line("entry", "not as wanted in %s", s.Entry)
+	case badConfig:
+		line("entry", "in %s, with the options of before", s.Entry)
+	default:
+		line("entry", "in %s, as wanted", s.Entry)
+	}
+	line("loaded", "%s", s.Loaded)
+}
+
 // loaded is what the runtime says that it has in memory, and whether we are missing there.
 func loaded(node install.Node, network string) (says string, unloaded bool) {
 	if node.CRI == nil {
 		return "not asked (--cri-socket)", false
+	}
+	if network == "" {
+		return "not asked: of which network is not known", false
 	}
 	loaded, err := node.AskLoaded()
 	if err != nil {
@@ -192,14 +216,29 @@ func binaryWords(s install.BinaryState) string {
 }
 
 // podNow is what would happen to a pod that starts now.
-func podNow(r install.Report, inChain bool) string {
+func (s status) podNow(r install.Report) string {
+	_, unspoken := errors.AsType[install.VersionError](s.problem)
 	switch {
-	case !inChain:
-		return "starts without a redirect, or with other options than wanted"
+	case s.unloaded:
+		return "starts without a redirect: the runtime has not loaded us"
+	case !r.Stands && errors.Is(s.problem, install.ErrNoPrimary):
+		return "does not start: the node has no network"
+	case r.Broken:
+		return "does not start: the file that the runtime would load is broken"
+	case !r.Stands:
+		return "starts without a redirect"
 	case r.Binary == install.BinaryAbsent:
 		return "does not start: the chain names a binary that is not there"
 	case r.Binary == install.BinaryInert:
 		return "does not start: the chain names a binary that is not executable"
+	case r.Binary == install.BinaryForeign:
+		return "does not start, or not with our redirect: the chain names a binary that is not ours, or half written"
+	case errors.Is(s.problem, install.ErrNoPrimary):
+		return "goes through our copy of a network configuration that is gone"
+	case unspoken:
+		return "does not start: the network's cniVersion is none that the plugin speaks"
+	case !s.InChain:
+		return "goes through an entry of ours that is not as wanted"
 	case r.Entry.Options.Pods == plugin.PodsAll:
 		return "is redirected, mesh or not"
 	}

@@ -248,6 +248,7 @@ func TestTheNotesSayWhatComesNext(t *testing.T) {
 	}{
 		{nil, []string{"rollout status daemonset detour\n", "instance=detour,app.kubernetes.io/component=node", "helm -n detour-system uninstall detour\n", "Pool default " + unknown}, []string{unreachable}},
 		{object{"pools": []any{object{"name": "new", "runtime": "containerd://2.1.4"}, object{"name": "old"}}}, []string{"status daemonset detour-new\n", "status daemonset detour-old\n", "Pool old " + unknown}, []string{"Pool new"}},
+		{object{"pools": []any{object{"name": "own", "mode": "owned"}, object{"name": "in", "mode": "drop-in"}, object{"name": "any"}}}, []string{"Pool any " + unknown}, []string{"Pool own", "Pool in"}},
 		{monitor("127.0.0.1:9464"), []string{unreachable}, []string{unknown}},
 		{monitor("0.0.0.0:9464"), nil, []string{unreachable, unknown}},
 		{monitor("[::]:9464"), nil, []string{unreachable}},
