@@ -33,14 +33,11 @@ func lock() (release func(), err error) {
 	for end := time.Now().Add(lockWait); ; time.Sleep(lockPause) { //nolint:forbidigo // flock(2) knows no deadline
 		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 		switch {
-		case err == nil:
+		case !errors.Is(err, unix.EWOULDBLOCK): // ours; or no kernel that can lock this, where it was never needed to start a pod
 			return func() { _ = unix.Close(fd) }, nil // nothing was written
-		case errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(end):
-			continue
-		case errors.Is(err, unix.EWOULDBLOCK):
-			err = errLocked
+		case time.Now().After(end):
+			_ = unix.Close(fd) // see above
+			return nil, fmt.Errorf("lock the network namespace: %w", errLocked)
 		}
-		_ = unix.Close(fd) // see above
-		return nil, fmt.Errorf("lock the network namespace: %w", err)
 	}
 }
