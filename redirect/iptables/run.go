@@ -46,8 +46,9 @@ func run(stdin, path string, args ...string) (stdout string, err error) {
 	if _, err := files[0].Seek(0, io.SeekStart); err != nil {
 		return "", err
 	}
+	// A runtime kills an ADD that lasts too long, and calls DEL: no child may go on after that.
 	cmd := exec.Cmd{Path: path, Args: append([]string{path}, args...), Env: environment(),
-		Stdin: files[0], Stdout: files[1], Stderr: files[2]}
+		Stdin: files[0], Stdout: files[1], Stderr: files[2], SysProcAttr: &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}}
 	failure := cmd.Run()
 	stderr, err := contents(files[2])
 	if err != nil {
