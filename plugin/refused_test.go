@@ -77,6 +77,7 @@ var refusals = []struct {
 	{"nobody is the proxy", redirectOf(`"proxyUIDs": [], "proxyGIDs": []`), plugin.CodeConfig, "redirect.proxyUIDs: [] and proxyGIDs: []: nobody is the proxy, its own calls would come back to it (want an id in one of them)"},
 	{"excluded and rerouted", redirectOf(`"excludeInterfaces": ["net1"], "rerouteInterfaces": ["net1"]`), plugin.CodeConfig, `redirect.rerouteInterfaces[0]: "net1" is in excludeInterfaces as well (want it in one of them)`},
 	{"prevResult missing", `{"cniVersion": "1.1.0", "detour": {"missingAnnotations": "pass"}}`, plugin.CodeConfig, "prevResult: missing (want detour after the plugin that makes the interface, in its list)"},
+	{"prevResult a list", `{"cniVersion": "1.1.0", "prevResult": [1], "detour": {"pods": "all"}}`, plugin.CodeConfig, "prevResult: [1]: not a result (want an object, its cniVersion a string)"},
 	{"prevResult undecodable", `{"cniVersion": "1.1.0", "prevResult": {"ips": "none"}, "detour": {"pods": "all"}}`, plugin.CodeConfig, `prevResult: not a result of cniVersion "1.1.0": `},
 	{"annotations", stdin("{}", `["a"]`), plugin.CodeConfig, `runtimeConfig.io.kubernetes.cri.pod-annotations: ["a"]: not a map of texts (want {"name": "value"})`},
 	{"annotation", annotated("detour-cni.dev/outbound-port", `"44e"`), plugin.CodeAnnotation, `pod "shop/cart": annotation detour-cni.dev/outbound-port: "44e": not a port (want 1-65535)`},

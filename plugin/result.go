@@ -23,7 +23,7 @@ func passResult(conf NetConf, ifName string) (json.RawMessage, error) {
 		CNIVersion *string `json:"cniVersion"`
 	}
 	if err := json.Unmarshal(conf.PrevResult, &has); err != nil {
-		return nil, withCode(CodeConfig, fmt.Errorf("prevResult: %w", err))
+		return nil, withCode(CodeConfig, fmt.Errorf("prevResult: %s: not a result (want an object, its cniVersion a string)", clip(string(conf.PrevResult))))
 	}
 	version, dated := conf.CNIVersion, []byte(conf.PrevResult)
 	if has.CNIVersion != nil {

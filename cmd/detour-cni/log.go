@@ -1,13 +1,14 @@
 package main
 
 import (
-	"io"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/detour-cni/detour/plugin"
 )
@@ -43,21 +44,26 @@ func (l *line) add(key, value string) {
 }
 
 // write sends the line to stderr and, where the configuration says so, to a file as
-// well. A log that cannot be written is no reason to fail a pod.
+// well. A log that cannot be written is no reason to fail a pod, nor to keep one waiting.
 func (l *line) write(o plugin.Options) {
 	levels := []plugin.LogLevel{plugin.LogDebug, plugin.LogInfo, plugin.LogWarn, plugin.LogError}
 	if slices.Index(levels, l.level) < slices.Index(levels, o.LogLevel) {
 		return
 	}
-	var out io.Writer = os.Stderr
-	if o.LogFile != "" {
-		// O_APPEND: many plugins write at once, each its line in one write.
-		if f, err := os.OpenFile(o.LogFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
-			defer f.Close()
-			out = io.MultiWriter(os.Stderr, f)
-		}
+	text := append(l.text, '\n')
+	// Not os.Stderr: where nobody reads it any more, its Write ends the process.
+	_, _ = unix.Write(unix.Stderr, text) // see above
+	if o.LogFile == "" {
+		return
 	}
-	_, _ = out.Write(append(l.text, '\n')) // see above
+	// O_APPEND: many plugins write at once, each its line in one write. O_NONBLOCK: a
+	// pipe that nobody reads would keep us for ever.
+	fd, err := unix.Open(o.LogFile, unix.O_APPEND|unix.O_CREAT|unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	_, _ = unix.Write(fd, text) // see above
 }
 
 // logVerb writes the one line of a verb.

@@ -35,8 +35,9 @@
 //   - A legacy table, once made, stays (empty) as long as its namespace.
 //   - Owner matches are refused in a namespace of another user namespace:
 //     [ErrForeignUserNS].
-//   - The lock is the namespace's own from iptables 1.8.6 on. Before that it is
-//     the node's, waited for at most 5 s, and a busy node can fail an ADD.
+//   - Nothing here keeps two from changing one namespace at once: package netfilter
+//     does. The tools' own lock is nobody's from iptables 1.8.6 on; before that it
+//     is the node's, waited for at most 5 s, and a busy node can fail an ADD.
 //   - Somebody else's rule that jumps to a chain of ours counts as ours: it cannot
 //     stay when the chain goes.
 package iptables

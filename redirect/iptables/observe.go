@@ -29,8 +29,7 @@ func (b *Backend) Observe() ([]Counter, error) {
 	if err != nil || have.empty() {
 		return nil, err
 	}
-	name, path, _ := strings.Cut(lockFile, "=")
-	if err := os.Setenv(name, path); err != nil {
+	if err := os.Setenv("XTABLES_LOCKFILE", "/proc/self/ns/net"); err != nil {
 		return nil, err
 	}
 	v4, err := observe(b.v4, goiptables.ProtocolIPv4, have.v4)

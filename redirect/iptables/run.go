@@ -18,12 +18,11 @@ import (
 // whole seconds; -w without a number waits for ever, so this is never zero.
 const lockWait = 5 * time.Second
 
-// lockFile makes the xtables lock the pod's own: what is locked is the network
-// namespace itself, by the file that stands for it, so that two who change one
-// pod wait for each other, nobody waits for the node, and nothing stays behind.
-// The child resolves it. Read since iptables 1.8.6; older ones lock
-// /run/xtables.lock, for lockWait at most. The nft variant needs no lock.
-const lockFile = "XTABLES_LOCKFILE=/proc/self/ns/net"
+// lockFile is what a child locks as the xtables lock: its own standard input, so it waits
+// for nobody, neither for the node nor for whoever holds the pod's lock. Those who change
+// one pod wait for each other before that (package netfilter). Read since iptables 1.8.6;
+// older ones lock /run/xtables.lock, for lockWait at most. The nft variant needs no lock.
+const lockFile = "XTABLES_LOCKFILE=/proc/self/fd/0"
 
 // environment is all that children get: nothing in ours is meant for them.
 func environment() []string { return []string{lockFile, "LC_ALL=C"} }
@@ -47,8 +46,9 @@ func run(stdin, path string, args ...string) (stdout string, err error) {
 	if _, err := files[0].Seek(0, io.SeekStart); err != nil {
 		return "", err
 	}
+	// A runtime kills an ADD that lasts too long, and calls DEL: no child may go on after that.
 	cmd := exec.Cmd{Path: path, Args: append([]string{path}, args...), Env: environment(),
-		Stdin: files[0], Stdout: files[1], Stderr: files[2]}
+		Stdin: files[0], Stdout: files[1], Stderr: files[2], SysProcAttr: &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}}
 	failure := cmd.Run()
 	stderr, err := contents(files[2])
 	if err != nil {

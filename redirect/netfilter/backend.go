@@ -96,6 +96,9 @@ type found struct {
 	name  Backend
 	stamp *redirect.Stamp
 	none  bool
+	// more is what other backends hold: that of an ADD which was killed before it took
+	// out what it had replaced.
+	more []found
 }
 
 // installed finds the tool that holds rules of ours here. The kernel says which
@@ -106,6 +109,7 @@ func installed(b Backend) (found, error) {
 		return found{}, err
 	}
 	slices.SortStableFunc(candidates, func(x, y Backend) int { return rank(b, x) - rank(b, y) })
+	var all []found
 	for _, candidate := range candidates {
 		t, name, err := find(candidate)
 		if errors.Is(err, iptables.ErrNotFound) {
@@ -115,11 +119,18 @@ func installed(b Backend) (found, error) {
 			return found{}, err
 		}
 		stamp, err := t.Stamp()
-		if stamp != nil || err != nil {
-			return found{tool: t, name: name, stamp: stamp}, err
+		if err != nil && len(all) == 0 {
+			return found{}, err
+		}
+		if stamp != nil {
+			all = append(all, found{tool: t, name: name, stamp: stamp})
 		}
 	}
-	return found{none: len(candidates) == 0}, nil
+	if len(all) == 0 {
+		return found{none: len(candidates) == 0}, nil
+	}
+	all[0].more = all[1:]
+	return all[0], nil
 }
 
 // leftovers asks the kernel which backends may have rules here.

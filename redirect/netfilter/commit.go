@@ -50,10 +50,13 @@ func commit(rs redirect.RuleSet, o Options) (Result, error) {
 		return Result{}, err
 	}
 	result := Result{Change: change, Backend: name}
-	if was.stamp != nil && change != redirect.Unchanged {
-		result.Warnings = pod.removeStale(was.stamp.Extras, extras)
-		if was.name != name {
-			if _, err := was.tool.Remove(); err != nil {
+	for _, old := range append(was.more, was) {
+		if old.stamp == nil || old.name == name && change == redirect.Unchanged {
+			continue
+		}
+		result.Warnings = append(result.Warnings, pod.removeStale(old.stamp.Extras, extras)...)
+		if old.name != name {
+			if _, err := old.tool.Remove(); err != nil {
 				result.Warnings = append(result.Warnings, fmt.Sprintf("rules of another backend stay: %v", err))
 			}
 		}
@@ -149,22 +152,36 @@ func verify(rs redirect.RuleSet, b Backend) (moved bool, err error) {
 }
 
 // remove runs in the pod's namespace.
-func remove(owner redirect.Attachment) (bool, error) {
+func remove(owner redirect.Attachment) (removed bool, err error) {
 	was, err := installed(Auto)
-	if err != nil || was.stamp == nil || !was.stamp.Is(owner) {
+	if err != nil {
 		return false, err
 	}
-	if _, err := was.tool.Remove(); err != nil {
-		return false, err
+	var errs []error
+	for _, old := range append(was.more, was) {
+		if old.stamp == nil || !old.stamp.Is(owner) {
+			continue
+		}
+		if _, err := old.tool.Remove(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed = true
+		errs = append(errs, removeExtras(old.stamp.Extras))
 	}
+	return removed, errors.Join(errs...)
+}
+
+// removeExtras takes away all that an ADD made besides rules.
+func removeExtras(e redirect.Extras) error {
 	socket, err := netlink.Open(unix.NETLINK_ROUTE)
 	if err != nil {
-		return true, err
+		return err
 	}
 	defer socket.Close()
 	var errs []error
-	for _, w := range (namespace{route: socket}).removeStale(was.stamp.Extras, redirect.Extras{}) {
+	for _, w := range (namespace{route: socket}).removeStale(e, redirect.Extras{}) {
 		errs = append(errs, errors.New(w))
 	}
-	return true, errors.Join(errs...)
+	return errors.Join(errs...)
 }

@@ -13,6 +13,7 @@
 // Be aware:
 //   - The function given to ns.WithNetNSPath runs on a locked thread. Nothing in
 //     it starts a goroutine, and no file or socket opened in it outlives it.
+//   - ADD and DEL hold a lock on the namespace while they are at work; CHECK does not.
 //   - The host's own namespace is refused before anything is opened in it.
 //   - ::6 and the IPv6 half of tproxy's routing need a pod with an IPv6 address
 //     beyond link-local, and IPv6 enabled on lo: elsewhere they would make

@@ -263,11 +263,45 @@ func (n namespace) has(o object) (bool, error) {
 		if len(m.Data) < len(o.header) || m.Data[0] != o.header[0] || m.Data[1] != o.header[1] || m.Data[7] != o.header[7] {
 			return nil
 		}
+		if narrowed, err := narrowed(o.typ, m.Data); narrowed || err != nil {
+			return err
+		}
 		same, err := holdsAttrs(m.Data[len(o.header):], want)
 		found = found || same
 		return err
 	})
 	return found, err
+}
+
+// narrows are the attributes by which a rule is not for all packets with its mark, nor for
+// all routes of its table: one bit each. The kernel leaves out those that say nothing, and
+// the last ones are newer than package unix (dscp, flowlabel, masks; linux/fib_rules.h).
+const narrows = 1<<unix.FRA_DST | 1<<unix.FRA_SRC | 1<<unix.FRA_IIFNAME | 1<<unix.FRA_OIFNAME | 1<<unix.FRA_FLOW | 1<<unix.FRA_TUN_ID |
+	1<<unix.FRA_SUPPRESS_IFGROUP | 1<<unix.FRA_L3MDEV | 1<<unix.FRA_UID_RANGE | 1<<unix.FRA_IP_PROTO |
+	1<<unix.FRA_SPORT_RANGE | 1<<unix.FRA_DPORT_RANGE | 1<<25 | 1<<26 | 1<<27 | 1<<28 | 1<<29
+
+// narrowed reports whether a rule or a route as it was read holds for some packets only:
+// those from a prefix, of a tos, without the mark, on an interface.
+func narrowed(typ uint16, data []byte) (bool, error) {
+	if typ == unix.RTM_NEWADDR {
+		return false, nil
+	}
+	if data[2] != 0 || data[3] != 0 || typ == unix.RTM_NEWRULE && binary.NativeEndian.Uint32(data[8:])&unix.FIB_RULE_INVERT != 0 {
+		return true, nil
+	}
+	if typ == unix.RTM_NEWROUTE {
+		return false, nil
+	}
+	for a, err := range netlink.Attrs(data[unix.SizeofRtMsg:]) { // struct fib_rule_hdr is as long
+		if err != nil {
+			return false, err
+		}
+		all := a.Type != unix.FRA_SUPPRESS_PREFIXLEN || len(a.Value) == 4 && binary.NativeEndian.Uint32(a.Value) == 1<<32-1
+		if !all || a.Type < 64 && uint64(narrows)>>a.Type&1 != 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // holdsAttrs reports whether every attribute of want stands in got as well.

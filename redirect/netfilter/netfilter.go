@@ -39,7 +39,11 @@ var (
 func Commit(path string, rs redirect.RuleSet, o Options) (Result, error) {
 	var result Result
 	err := inside(path, func() error {
-		var err error
+		release, err := lock()
+		if err != nil {
+			return err
+		}
+		defer release()
 		result, err = commit(rs, o)
 		return err
 	})
@@ -67,6 +71,10 @@ func Verify(path string, rs redirect.RuleSet, b Backend) (moved bool, err error)
 // reports whether there was something. A namespace that is gone is no error.
 func Remove(path string, owner redirect.Attachment) (removed bool, err error) {
 	err = inside(path, func() error {
+		// Anybody in the pod can hold the lock, and must not keep its rules by that.
+		if release, err := lock(); err == nil {
+			defer release()
+		}
 		removed, err = remove(owner)
 		return err
 	})

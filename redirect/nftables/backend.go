@@ -20,14 +20,12 @@ type Backend struct {
 // Look asks, in one question, for what an earlier ADD may have left: a table of
 // ours, or one of those in which iptables-nft keeps its rules.
 func Look() (ours, iptables bool, err error) {
-	c, err := open()
-	if err != nil {
-		return false, false, err
-	}
-	defer c.close()
-	err = c.eachTable(func(f family, name string) {
-		ours = ours || f.ours() && name == tableName
-		iptables = iptables || (f == ip4 || f == ip6) && name != tableName
+	err = consistently(func(c *conn) error {
+		ours, iptables = false, false
+		return c.eachTable(func(f family, name string) {
+			ours = ours || f.ours() && name == tableName
+			iptables = iptables || (f == ip4 || f == ip6) && name != tableName
+		})
 	})
 	return ours, iptables, err
 }
@@ -65,7 +63,7 @@ func (b Backend) Commit(rs redirect.RuleSet, owner redirect.Attachment, extras r
 			return change, err
 		}
 	}
-	tables, err := c.tables()
+	tables, err := tables()
 	if err != nil {
 		return "", err
 	}
@@ -206,15 +204,15 @@ func (c *conn) transact(batch []byte) error {
 
 // Remove deletes our tables; false where there was none.
 func (Backend) Remove() (bool, error) {
+	tables, err := tables()
+	if err != nil || len(tables) == 0 {
+		return false, err
+	}
 	c, err := open()
 	if err != nil {
 		return false, err
 	}
 	defer c.close()
-	tables, err := c.tables()
-	if err != nil || len(tables) == 0 {
-		return false, err
-	}
 	e := begin(tables[0])
 	for i, f := range tables {
 		var flags uint16

@@ -56,6 +56,15 @@ func (c *conn) tables() ([]family, error) {
 	return found, err
 }
 
+// tables is conn.tables on its own, whatever else changes meanwhile.
+func tables() (found []family, err error) {
+	err = consistently(func(c *conn) error {
+		found, err = c.tables()
+		return err
+	})
+	return found, err
+}
+
 // eachTable names every table of the namespace: one question for all families. A
 // kernel without nf_tables answers EINVAL.
 func (c *conn) eachTable(each func(family, string)) error {
@@ -147,7 +156,7 @@ func parseStamp(c *readChain) *redirect.Stamp {
 
 // maxReads is how often a table is read that changes meanwhile: somebody in the
 // pod may be at work on rules of their own, and one of our reads is a few dumps.
-const maxReads = 3
+const maxReads = 10
 
 // consistently reads until nothing has changed in between, each time on a
 // socket of its own: what is left of the last answer must not be taken for the next.
