@@ -257,13 +257,21 @@ func (e explanation) json() (string, error) {
 // packetWords says whose packet it is and where it wants to go.
 func packetWords(p redirect.Packet) string {
 	who := fmt.Sprintf("%d:%d in the pod", p.UID, p.GID)
-	way := "leaves by " + p.Out
+	way := "leaves by " + known(p.Out)
 	if p.Hook == redirect.Prerouting {
-		who, way = "somebody outside", "comes in by "+p.In
+		who, way = "somebody outside", "comes in by "+known(p.In)
 	}
 	src := p.Src.Addr().String()
 	if p.Src.Port() != 0 {
 		src = p.Src.String()
 	}
 	return fmt.Sprintf("%s: %s %s -> %s, %s", who, strings.ToUpper(p.Proto.String()), src, p.Dst, way)
+}
+
+// known names an interface: a namespace without a default route has none that leads out.
+func known(name string) string {
+	if name == "" {
+		return "an interface that is not known (no default route; --in names one)"
+	}
+	return name
 }
