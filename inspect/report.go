@@ -40,6 +40,8 @@ type Wanted struct {
 	// Why is one sentence; "" where nobody knows the pod's annotations.
 	Why      string
 	Redirect bool
+	// Unasked says that nobody knows the node's options, so that nobody can say what is wanted.
+	Unasked bool
 	// Drift is how the namespace differs from that; nil for not at all.
 	Drift error
 	// Moved says that ADD would install other rules today than it did, or none, and that those are intact

@@ -206,14 +206,20 @@ func podSymptoms(pods seen) (all []symptom) {
 	if pods.failed != nil {
 		all = append(all, symptom{State: stateUnknown, What: pods.failed.Error(), Do: "run it as root, in the node's own namespaces"})
 	}
-	redirected := 0
+	redirected, unasked := 0, 0
 	for _, r := range pods.reports {
 		if r.Wanted.Redirect {
 			redirected++
 		}
+		if r.Wanted.Unasked {
+			unasked++
+		}
 		for _, f := range r.Findings {
 			all = append(all, podSymptom(r, f))
 		}
+	}
+	if unasked > 0 {
+		return append(all, symptom{State: stateOK, What: fmt.Sprintf("%d pods looked at; which of them are to be redirected is not known: no entry of detour's is in the conf dir", len(pods.reports))})
 	}
 	return append(all, symptom{State: stateOK, What: fmt.Sprintf("%d pods looked at, %d of them are to be redirected", len(pods.reports), redirected)})
 }

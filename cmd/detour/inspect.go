@@ -76,6 +76,10 @@ Exit code 0: nothing is wrong. 1: something is, and said. 2: usage. 3: nobody ca
 			if len(targets) == 0 && unfound != nil {
 				return unfound
 			}
+			if len(targets) == 0 && (output == "table" || output == "wide") {
+				_, err := io.WriteString(c.OutOrStdout(), "no pods: none in the CNI result cache, and no runtime names one\n")
+				return err
+			}
 			if watch {
 				return look.watch(c.Context(), raw(c.OutOrStdout()), targets[0], output)
 			}
@@ -180,8 +184,11 @@ func (l looker) options() (*plugin.Options, error) {
 
 // wanted is what ADD would decide for the pod today, held against its namespace.
 func wanted(t target, o *plugin.Options, there live.Rules) inspect.Wanted {
-	if t.pod == nil || o == nil {
+	if t.pod == nil {
 		return inspect.Wanted{}
+	}
+	if o == nil { // silence here would read as "nothing is to be there"
+		return inspect.Wanted{Why: "not compared: no entry of detour's is in the conf dir (--config says the node's options)", Unasked: true}
 	}
 	d, err := plugin.Decide(*o, *t.pod, mesh.All())
 	if err != nil {
