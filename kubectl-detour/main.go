@@ -75,7 +75,7 @@ func run(ctx context.Context, out *words.Stdout, stderr io.Writer, args []string
 
 func root(out *words.Stdout, stderr io.Writer) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "kubectl detour",
+		Use:   "kubectl-detour", // one word: help shows the name below in its place
 		Short: "Say where a pod's packets go, from a workstation",
 		Long: `Say where a pod's packets go, from a workstation: detour's own commands, run on the pod's node.
 

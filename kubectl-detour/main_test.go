@@ -56,6 +56,9 @@ func TestAWrongWordIsAUsageErrorInEveryCommand(t *testing.T) {
 
 // TestHelpIsNoError: asked for, or for want of a command.
 func TestHelpIsNoError(t *testing.T) {
+	if _, out, _ := called(t, "--help"); !strings.Contains(out, "\n  kubectl detour [flags]\n") {
+		t.Errorf("the usage names another program:\n%s", out)
+	}
 	for _, line := range []string{"", "--help", "help", "help inspect", "inspect --help", "doctor -h"} {
 		if code, out, stderr := called(t, strings.Fields(line)...); code != 0 || !strings.Contains(out, "Usage:") || stderr != "" {
 			t.Errorf("kubectl detour %s: exit code %d, stdout %q, stderr %q", line, code, out, stderr)
