@@ -76,6 +76,7 @@ type status struct {
 	Why      string   `json:"why,omitempty"` // of the mode
 	Entry    string   `json:"entry,omitempty"`
 	InChain  bool     `json:"inChain"`
+	absent   bool     // nothing of ours is anywhere in the chain
 	ToDo     []toDo   `json:"toDo"`
 	PodNow   string   `json:"podNow"`
 	Kernel   string   `json:"kernel"`
@@ -114,6 +115,7 @@ func newStatus(node install.Node, r install.Report, err error) status {
 	for _, step := range r.Plan.Steps {
 		s.ToDo = append(s.ToDo, toDo{step.Path, step.Found(), step.What()})
 	}
+	s.absent = !r.Stands && !s.InChain
 	s.PodNow = s.podNow(r)
 	return s
 }
@@ -159,6 +161,8 @@ func (s status) printChain(line func(key, format string, args ...any)) {
 	switch {
 	case s.Entry == "":
 		line("entry", "none is to be there")
+	case s.absent:
+		line("entry", "none, it is to be in %s", s.Entry)
 	case !s.InChain:
 		line("entry", "not as wanted in %s", s.Entry)
 	case badConfig:
