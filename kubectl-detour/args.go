@@ -68,6 +68,8 @@ func parse(command string, args []string) (a arguments, err error) {
 	a.target = strings.TrimPrefix(strings.TrimPrefix(a.target, "pods/"), "pod/")
 	_, node := a.node()
 	switch {
+	case a.target == "" && command == "doctor":
+		return a, errors.New("of which node? want kubectl detour doctor node/NAME, or a pod that is on it")
 	case a.target == "":
 		return a, fmt.Errorf("of which pod? want kubectl detour %s POD", command)
 	case strings.Contains(a.target, "/") && (!node || command != "doctor"):

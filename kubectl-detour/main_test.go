@@ -47,6 +47,7 @@ func TestAWrongWordIsAUsageErrorInEveryCommand(t *testing.T) {
 		"--nosuch":     "unknown flag: --nosuch",
 		"help --watch": "unknown flag: --watch",
 		"inspect":      "of which pod? want kubectl detour inspect POD",
+		"doctor":       "of which node? want kubectl detour doctor node/NAME, or a pod that is on it",
 	} {
 		if code, _, stderr := called(t, strings.Fields(line)...); code != exitUsage || stderr != "kubectl detour: "+want+"\n" {
 			t.Errorf("kubectl detour %s: exit code %d, %q, want %q", line, code, stderr, want)
