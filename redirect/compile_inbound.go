@@ -33,7 +33,12 @@ func (s Spec) tproxies() bool {
 	return s.InboundMode == InboundTProxy && !s.IncludeInboundPorts.empty()
 }
 
-func (s Spec) reroutes() bool { return len(s.RerouteInterfaces) > 0 && s.capturesOutbound() }
+// reroutes reports whether it matters behind which interface something else lives: what that
+// sends is never inbound, be it captured or not.
+func (s Spec) reroutes() bool {
+	inbound := s.InboundMode != InboundOff && !s.IncludeInboundPorts.empty()
+	return len(s.RerouteInterfaces) > 0 && (inbound || s.capturesOutbound() || s.capturesDNS())
+}
 
 func excludedIncoming(s Spec) []Rule {
 	var rules []Rule
@@ -83,20 +88,25 @@ func inboundPorts(s Spec, bend func(Match) []Rule) []Rule {
 func preroutingRules(s Spec, redirects bool) []Rule {
 	rules := excludedIncoming(s)
 	for i, r := range s.RerouteInterfaces {
+		asks := s.capturesDNS() && r.DNS
 		if len(r.ExceptCIDRs) > 0 {
 			except := Match{InIface{r.Iface}, Dst{MergePrefixes(r.ExceptCIDRs)}}
 			if redirects {
 				rules = append(rules, Rule{except, Jump{Chain: chainInbound}, "rerouted interface, but meant for the pod"})
 			}
-			rules = append(rules, Rule{except, Return{}, "rerouted interface, but not outbound traffic"})
+			if s.capturesOutbound() || asks {
+				rules = append(rules, Rule{except, Return{}, "rerouted interface, but not outbound traffic"})
+			}
 		}
-		if s.capturesDNS() && r.DNS {
+		if asks {
 			for _, p := range s.DNSProtocols {
 				m := toPrefixes(Match{InIface{r.Iface}, p.cond(), DstPort{dns}}, s.DNSServers)
 				rules = append(rules, dnsTargets(s, m, "rerouted interface: its DNS queries go to the proxy")...)
 			}
 		}
-		rules = append(rules, Rule{Match{InIface{r.Iface}}, Jump{Chain: chainReroute}, "rerouted interface: its traffic is outbound"})
+		if s.capturesOutbound() {
+			rules = append(rules, Rule{Match{InIface{r.Iface}}, Jump{Chain: chainReroute}, "rerouted interface: its traffic is outbound"})
+		}
 		if last := i == len(s.RerouteInterfaces)-1; redirects || !last {
 			rules = append(rules, Rule{Match{InIface{r.Iface}}, Return{}, "rerouted interface: not captured is not inbound"})
 		}
@@ -107,7 +117,12 @@ func preroutingRules(s Spec, redirects bool) []Rule {
 	return rules
 }
 
-func rerouteRules(s Spec) []Rule { return slices.Concat(excludedPorts(s), captureRules(s)) }
+func rerouteRules(s Spec) []Rule {
+	if !s.capturesOutbound() {
+		return nil
+	}
+	return slices.Concat(excludedPorts(s), captureRules(s))
+}
 
 // mangleChains gives the mangle table: tproxy and what its replies need, or just
 // the dropping of packets that conntrack cannot place.

@@ -14,7 +14,8 @@ import (
 // when the same Spec begins to give other rules.
 //
 //	1  until 2026-11
-//	2  tproxy: a SYN is never taken for part of a connection that is there (ADR 24)
+//	2  tproxy: a SYN is never taken for part of a connection that is there (ADR 24);
+//	   a rerouted interface's traffic is not inbound where nothing outbound is captured
 const RulesVersion = 2
 
 // Stamp is what ADD writes next to its rules, in two rule comments: CHECK and
