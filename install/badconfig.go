@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
-
-	"github.com/detour-cni/detour/plugin"
 )
 
 // A ConfigError says why the Config file cannot be used. The node stays in the chain then, with the
@@ -81,21 +78,6 @@ func decideAsBefore(d Dir, w Want) (Plan, error) {
 	return p, err
 }
 
-// unread looks, where nobody knows the options of before, for an entry that this build refuses, and
-// takes the binary out of the Report, which stays as it is then. Where it is another build's, this is
-// a downgrade whose entry cannot go first. Else nothing on the node can read it, and every ADD fails.
-func (r *Report) unread(d Dir, dialects []plugin.Dialect) error {
-	_, refused := d.standing(dialects)
-	there := r.Binary
-	if refused != nil && there != BinaryCurrent {
-		r.Binary = ""
-	}
-	if refused == nil || there == BinaryOther {
-		return nil
-	}
-	return fmt.Errorf("the entry that is in the chain: %w", refused)
-}
-
 // stands reports whether what the runtime will load has our entry now.
 func (n Node) stands(r Runtime) bool {
 	dir, err := Look(n.ConfDir)
@@ -126,5 +108,8 @@ func (d Dir) hasUs(r Runtime) bool {
 // broken reports whether a runtime will load nothing, since it cannot read a file: then no pod starts.
 func (d Dir) broken(r Runtime) bool {
 	f, dropIn, ok := d.loads(r)
-	return ok && (f.Err != nil || dropIn.Path != "" && !json.Valid(dropIn.Text))
+	if !ok {
+		return len(d.Files) > 0 // each of them broken, and passed over
+	}
+	return f.Err != nil || dropIn.Path != "" && !json.Valid(dropIn.Text)
 }

@@ -95,8 +95,8 @@ func TestAnEntryThatNobodyCanReadIsNamed(t *testing.T) {
 	must(t, err)
 	before := tree(t, n.ConfDir)
 	w, log := watch(t, n, t.TempDir())
-	within(t, "said", func() bool { return log.has("sometimes", "the entry that is in the chain", "loud") })
-	within(t, "drift", func() bool { return w.drifts() == "entry config" })
+	within(t, "said", func() bool { return log.has("not installed", "sometimes", "the entry that is in the chain", "loud") })
+	within(t, "drift", func() bool { return w.drifts() == "entry config" && testutil.ToFloat64(w.inChain) == 0 })
 	if now := tree(t, n.ConfDir); now != before {
 		t.Error(now)
 	}
@@ -149,6 +149,24 @@ func TestOtherOptionsAreNoRepair(t *testing.T) {
 	}
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
 	within(t, "a repair", func() bool { return testutil.ToFloat64(w.repairs.WithLabelValues("entry")) == 1 })
+}
+
+// TestOtherOptionsThatCameLateAreNoRepair: the first runs with them failed.
+func TestOtherOptionsThatCameLateAreNoRepair(t *testing.T) {
+	n := node(t, Spliced)
+	n.Config = filepath.Join(t.TempDir(), "detour.json")
+	must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	w, log := looking(t, n)
+	w.look()
+	must(t, os.WriteFile(n.Config, []byte(`{}`), 0o600))
+	r, err := w.Node.Install()
+	must(t, err)
+	w.Ran(r, errors.New("no space left on device"))
+	w.Ran(r, nil)
+	if n := testutil.ToFloat64(w.repairs.WithLabelValues("entry")); n != 0 || log.has("msg=repaired") || len(r.Plan.Steps) != 1 {
+		t.Errorf("%v repairs", n)
+	}
 }
 
 // TestTheSameFailureIsSaidOnce, although a temporary file has another name each time.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,6 +50,20 @@ func TestABinaryThatCannotBeWritten(t *testing.T) {
 		w.Ran(Report{Plan: Plan{Joined: "10-flannel.conflist"}, Binary: binary, Stands: true}, errors.New("no space left on device"))
 		if inChain := testutil.ToFloat64(w.inChain); inChain != want || w.drifts() != driftBinary || log.has("not installed") == (want == 1) {
 			t.Errorf("%s: in the chain: %v, drift: %s", binary, inChain, w.drifts())
+		}
+	}
+}
+
+// TestABinaryThatAFailedRunPutThereIsNoDrift: the node has no network yet, or is left for its version.
+func TestABinaryThatAFailedRunPutThereIsNoDrift(t *testing.T) {
+	for _, list := range []string{"", strings.Replace(flannel, "0.3.1", "9.9.9", 1)} {
+		n := node(t, Spliced)
+		if list != "" {
+			write(t, n.ConfDir, "10-flannel.conflist", list)
+		}
+		w, _ := looking(t, n)
+		if w.look(); w.drifts() != driftEntry || w.Ready() == nil {
+			t.Errorf("drift: %s, ready: %v", w.drifts(), w.Ready())
 		}
 	}
 }
