@@ -141,7 +141,7 @@ func (w *Watched) Ran(r Report, err error) {
 func (w *Watched) ranOnWithThatOfBefore(r Report, err error, repair bool) {
 	w.joined = w.joined || r.Stands
 	w.inChain.Set(gauge(r.Stands && (Did(err) || r.serves())))
-	w.drifted(driftEntry, !r.Stands || !Did(err))
+	w.drifted(driftEntry, !r.Stands || !Did(err) || errors.Is(err, ErrNoPrimary))
 	if Did(err) && r.Changed() {
 		w.logChange(r, repair)
 	}

@@ -43,6 +43,24 @@ func TestARunThatFailsSaysWhatStandsAllTheSame(t *testing.T) {
 	}
 }
 
+// TestOurCopyOfAPrimaryThatIsGoneIsNotAsWanted, whatever the options say.
+func TestOurCopyOfAPrimaryThatIsGoneIsNotAsWanted(t *testing.T) {
+	for options, want := range map[string]string{goodConfig: driftEntry, badConfig: driftEntry + " " + driftConfig} {
+		n := node(t, Owned)
+		n.Config = filepath.Join(t.TempDir(), "detour.json")
+		must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
+		write(t, n.ConfDir, "10-flannel.conflist", flannel)
+		w, _ := looking(t, n)
+		w.look()
+		must(t, os.Remove(filepath.Join(n.ConfDir, "10-flannel.conflist")))
+		must(t, os.WriteFile(n.Config, []byte(options), 0o600))
+		w.look()
+		if inChain := testutil.ToFloat64(w.inChain); inChain != 1 || w.drifts() != want {
+			t.Errorf("%s: in the chain: %v, drift: %s, want %s", options, inChain, w.drifts(), want)
+		}
+	}
+}
+
 // TestABinaryThatCannotBeWritten: the one of before serves, if there is one.
 func TestABinaryThatCannotBeWritten(t *testing.T) {
 	for binary, want := range map[BinaryState]float64{BinaryOther: 1, BinaryAbsent: 0, BinaryForeign: 0, BinaryInert: 0} {
