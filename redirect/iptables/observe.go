@@ -23,7 +23,8 @@ type Counter struct {
 
 // Observe reads the counters of our rules through go-iptables, chain by chain:
 // for people, not for an ADD. It sets XTABLES_LOCKFILE for this process, because
-// go-iptables gives its children our environment; the value suits every thread.
+// go-iptables gives its children our environment; the value suits every thread. It is
+// not lockFile: their standard input is /dev/null, which all of the node share.
 func (b *Backend) Observe() ([]Counter, error) {
 	have, err := b.current() // asks for no table that is not there
 	if err != nil || have.empty() {
