@@ -92,7 +92,7 @@ func (w *Watched) Ran(r Report, err error) {
 	}
 	w.logWarnings(r)
 	w.last = r
-	w.known.learn(r)
+	w.known.learn(r, Did(err))
 	if Did(err) && r.Plan.Network != "" {
 		w.done = r
 	}
