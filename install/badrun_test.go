@@ -87,9 +87,7 @@ func TestAnEntryThatNobodyCanReadIsPutRightWithABadConfig(t *testing.T) {
 
 // TestAnEntryThatNobodyCanReadIsNamed where nobody knows the options of before either.
 func TestAnEntryThatNobodyCanReadIsNamed(t *testing.T) {
-	n := node(t, Spliced)
-	n.Config = filepath.Join(t.TempDir(), "detour.json")
-	must(t, os.WriteFile(n.Config, []byte(badConfig), 0o600))
+	n := withConfig(t, Spliced, badConfig)
 	write(t, n.ConfDir, "10-flannel.conflist", strings.Replace(flannel, "\n  ]", `, {"type":"detour-cni","detour":{"logLevel":"loud"}}]`, 1))
 	_, err := InstallBinary(n.BinDir, n.Plugin)
 	must(t, err)
@@ -117,9 +115,7 @@ func TestABadConfigKeepsTheWayIntoTheChain(t *testing.T) {
 	const single = `{"name":"cbr0","cniVersion":"0.3.1","type":"bridge"}`
 	for _, was := range []Mode{DropIn, Spliced, Owned} {
 		for _, asked := range []Mode{Auto, DropIn, Spliced, Owned} {
-			n := node(t, was)
-			n.Config = filepath.Join(t.TempDir(), "detour.json")
-			must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
+			n := withConfig(t, was, goodConfig)
 			write(t, n.ConfDir, "10-flannel.conflist", flannel)
 			_, err := n.Install()
 			must(t, err)
@@ -153,9 +149,7 @@ func TestOtherOptionsAreNoRepair(t *testing.T) {
 
 // TestOtherOptionsThatCameLateAreNoRepair: the first runs with them failed.
 func TestOtherOptionsThatCameLateAreNoRepair(t *testing.T) {
-	n := node(t, Spliced)
-	n.Config = filepath.Join(t.TempDir(), "detour.json")
-	must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
+	n := withConfig(t, Spliced, goodConfig)
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
 	w, log := looking(t, n)
 	w.look()

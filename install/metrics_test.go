@@ -46,9 +46,7 @@ func TestARunThatFailsSaysWhatStandsAllTheSame(t *testing.T) {
 // TestOurCopyOfAPrimaryThatIsGoneIsNotAsWanted, whatever the options say.
 func TestOurCopyOfAPrimaryThatIsGoneIsNotAsWanted(t *testing.T) {
 	for options, want := range map[string]string{goodConfig: driftEntry, badConfig: driftEntry + " " + driftConfig} {
-		n := node(t, Owned)
-		n.Config = filepath.Join(t.TempDir(), "detour.json")
-		must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
+		n := withConfig(t, Owned, goodConfig)
 		write(t, n.ConfDir, "10-flannel.conflist", flannel)
 		w, _ := looking(t, n)
 		w.look()
