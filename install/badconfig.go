@@ -43,8 +43,10 @@ func beside(bad, err error) error {
 
 // Did reports whether a run that ended so has done what its Report says, and not only meant to.
 func Did(err error) bool {
-	bad, ok := errors.AsType[ConfigError](err)
-	return err == nil || ok && (bad.Beside == nil || errors.Is(bad.Beside, ErrNoPrimary))
+	if bad, ok := errors.AsType[ConfigError](err); ok {
+		err = bad.Beside
+	}
+	return err == nil || errors.Is(err, ErrNoPrimary) // the binary is ready for when there is something to join
 }
 
 // entryOfBefore is what a Node whose Config cannot be used goes on with: the entry of its last good

@@ -55,7 +55,7 @@ func TestTheErrorOfABadConfigIsAlsoWhatElseWentWrong(t *testing.T) {
 	if !errors.Is(both, fs.ErrNotExist) || !errors.Is(both, ErrNoPrimary) || errors.Is(alone, ErrNoPrimary) {
 		t.Errorf("%v, %v", alone, both)
 	}
-	for err, did := range map[error]bool{nil: true, alone: true, both: true, beside(alone, ErrMoved): false, ErrNoPrimary: false} {
+	for err, did := range map[error]bool{nil: true, alone: true, both: true, beside(alone, ErrMoved): false, ErrNoPrimary: true, ErrMoved: false} {
 		if Did(err) != did {
 			t.Errorf("%v: did it all: %t", err, !did)
 		}

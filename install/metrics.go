@@ -182,7 +182,7 @@ func (r Report) failure(err error) string {
 
 // failed says in a few words how a run that failed left the node.
 func (r Report) failed(err error) string {
-	if r.Stands && Did(err) {
+	if _, badConfig := errors.AsType[ConfigError](err); badConfig && r.Stands && Did(err) {
 		return "options that cannot be used: the node goes on with those of before"
 	}
 	if r.serves() {
@@ -241,7 +241,8 @@ func (w *Watched) Fighting(r Report, pause time.Duration) {
 	defer w.mu.Unlock()
 	w.paused = true
 	w.fights.Inc()
-	w.inChain.Set(gauge(len(r.Plan.Steps) == 0 && r.Binary == BinaryOther)) // that of another release serves
+	other := len(r.Plan.Steps) == 0 && r.Binary == BinaryOther // that of another release serves
+	w.inChain.Set(gauge(other && (w.lastErr == nil || r.Stands)))
 	w.drifted(driftEntry, len(r.Plan.Steps) > 0)
 	w.drifted(driftBinary, r.Binary != BinaryCurrent)
 	w.Log.Error("another writer undoes every repair: left alone for a while", "pause", pause, "file", r.Plan.Joined, "primary", r.Plan.Primary, "wayOut", r.wayOut())

@@ -54,9 +54,12 @@ func (r Report) Changed() bool {
 	return r.Binary != "" && r.Binary != BinaryCurrent && !r.stays() || len(r.Plan.Steps) > 0
 }
 
-// stays reports whether the binary is left alone: nobody knows what the entry is to say, and the
-// wanted build could not read the one that is there.
-func (r Report) stays() bool { return r.Refused && r.Entry.Text == nil }
+// stays reports whether the binary is left alone: this is a downgrade, and the entry cannot go first,
+// as nobody knows what it is to say, or there is no primary. What is there, a list of our own for one,
+// may be what the runtime loads.
+func (r Report) stays() bool {
+	return r.Refused && r.Binary == BinaryOther && r.Plan.Network == ""
+}
 
 // binary is what the run has left.
 func (r Report) binary() BinaryState {
@@ -165,12 +168,9 @@ func (n Node) Install() (r Report, err error) {
 	}
 	outside := err
 	if r.stays() {
-		return r, nil // a downgrade whose entry cannot go first
+		return r, outside
 	}
 	if r.Binary == BinaryOther && r.Refused {
-		if errors.Is(outside, ErrNoPrimary) {
-			return r, outside // what is there, a list of our own for one, may be what the runtime loads
-		}
 		if err := Apply(dir, r.Plan); err != nil {
 			return r, err
 		}
@@ -186,7 +186,7 @@ func (n Node) Install() (r Report, err error) {
 	if err := Apply(dir, r.Plan); err != nil {
 		return r, err
 	}
-	return r, outside // the binary is ready for when there is something to join
+	return r, outside
 }
 
 // standing are the entries that are in the chain now. The error says why this build of the plugin
