@@ -189,6 +189,12 @@ func (n Node) Install() (r Report, err error) {
 	return r, outside
 }
 
+// stands reports whether what the runtime will load has our entry now.
+func (n Node) stands(r Runtime) bool {
+	dir, err := Look(n.ConfDir)
+	return err == nil && dir.hasUs(r)
+}
+
 // standing are the entries that are in the chain now. The error says why this build of the plugin
 // could not serve one.
 func (d Dir) standing(dialects []plugin.Dialect) (all []Entry, err error) {
