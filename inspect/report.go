@@ -44,8 +44,8 @@ type Wanted struct {
 	Unasked bool
 	// Drift is how the namespace differs from that; nil for not at all.
 	Drift error
-	// Moved says that ADD would install other rules today than it did, or none, and that those are intact
-	// where it would install some.
+	// Moved says that ADD would install other rules today than it did, or none. Without Drift those that
+	// it did install are intact, or none are wanted.
 	Moved bool
 }
 

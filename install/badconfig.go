@@ -2,12 +2,8 @@ package install
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
-
-	"github.com/detour-cni/detour/plugin"
 )
 
 // A ConfigError says why the Config file cannot be used. The node stays in the chain then, with the
@@ -46,8 +42,10 @@ func beside(bad, err error) error {
 
 // Did reports whether a run that ended so has done what its Report says, and not only meant to.
 func Did(err error) bool {
-	bad, ok := errors.AsType[ConfigError](err)
-	return err == nil || ok && (bad.Beside == nil || errors.Is(bad.Beside, ErrNoPrimary))
+	if bad, ok := errors.AsType[ConfigError](err); ok {
+		err = bad.Beside
+	}
+	return err == nil || errors.Is(err, ErrNoPrimary) // the binary is ready for when there is something to join
 }
 
 // entryOfBefore is what a Node whose Config cannot be used goes on with: the entry of its last good
@@ -79,52 +77,4 @@ func decideAsBefore(d Dir, w Want) (Plan, error) {
 	}
 	p.Why = "as before: options that cannot be used change nothing"
 	return p, err
-}
-
-// unread looks, where nobody knows the options of before, for an entry that this build refuses, and
-// takes the binary out of the Report, which stays as it is then. Where it is another build's, this is
-// a downgrade whose entry cannot go first. Else nothing on the node can read it, and every ADD fails.
-func (r *Report) unread(d Dir, dialects []plugin.Dialect) error {
-	_, refused := d.standing(dialects)
-	there := r.Binary
-	if refused != nil && there != BinaryCurrent {
-		r.Binary = ""
-	}
-	if refused == nil || there == BinaryOther {
-		return nil
-	}
-	return fmt.Errorf("the entry that is in the chain: %w", refused)
-}
-
-// stands reports whether what the runtime will load has our entry now.
-func (n Node) stands(r Runtime) bool {
-	dir, err := Look(n.ConfDir)
-	return err == nil && dir.hasUs(r)
-}
-
-// loads is the file that a runtime will load, ours among them, and what of our own it appends to that;
-// false for none.
-func (d Dir) loads(r Runtime) (f, dropIn File, ok bool) {
-	for _, f := range d.Files {
-		if f.Err != nil && r.skipsBroken() {
-			continue
-		}
-		if f.List != nil && !f.List.InlineOnly && (r.ReadsDropIns() || !r.Known()) {
-			dropIn = d.DropIns[f.Network()]
-		}
-		return f, dropIn, true
-	}
-	return File{}, File{}, false
-}
-
-// hasUs reports whether what a runtime will load has an entry of ours, whatever its words.
-func (d Dir) hasUs(r Runtime) bool {
-	f, dropIn, ok := d.loads(r)
-	return ok && !d.broken(r) && (slices.Contains(f.Plugins(), PluginType) || dropIn.Path != "")
-}
-
-// broken reports whether a runtime will load nothing, since it cannot read a file: then no pod starts.
-func (d Dir) broken(r Runtime) bool {
-	f, dropIn, ok := d.loads(r)
-	return ok && (f.Err != nil || dropIn.Path != "" && !json.Valid(dropIn.Text))
 }

@@ -16,12 +16,18 @@ const (
 	badConfig  = `{"overrides":"sometimes"}`
 )
 
-// withBadConfig is an installer that has joined, and then got options that cannot be used.
-func withBadConfig(t *testing.T, mode Mode) (Node, *Watched, *lockedLog) {
+func withConfig(t *testing.T, mode Mode, text string) Node {
 	t.Helper()
 	n := node(t, mode)
 	n.Config = filepath.Join(t.TempDir(), "detour.json")
-	must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
+	must(t, os.WriteFile(n.Config, []byte(text), 0o600))
+	return n
+}
+
+// withBadConfig is an installer that has joined, and then got options that cannot be used.
+func withBadConfig(t *testing.T, mode Mode) (Node, *Watched, *lockedLog) {
+	t.Helper()
+	n := withConfig(t, mode, goodConfig)
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
 	w, log := watch(t, n, t.TempDir())
 	within(t, "joined", func() bool { return w.Ready() == nil })
@@ -62,9 +68,7 @@ func repairs(t *testing.T, n Node, w *Watched, log *lockedLog) {
 
 // TestAStartWithABadConfigGoesOnWithTheEntryThatIsThere: a rollout that brings one has a new pod.
 func TestAStartWithABadConfigGoesOnWithTheEntryThatIsThere(t *testing.T) {
-	n := node(t, Spliced)
-	n.Config = filepath.Join(t.TempDir(), "detour.json")
-	must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
+	n := withConfig(t, Spliced, goodConfig)
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
 	_, err := n.Install()
 	must(t, err)
@@ -88,9 +92,7 @@ func TestAStartWithABadConfigJoinsNothing(t *testing.T) {
 		"two that differ": {"10-flannel.conflist": strings.Replace(flannel, "\n  ]", ", "+ours+"]", 1),
 			"20-flannel.conflist": strings.Replace(flannel, "\n  ]", ", "+strings.Replace(ours, "{}", goodConfig, 1)+"]", 1)},
 	} {
-		n := node(t, Spliced)
-		n.Config = filepath.Join(t.TempDir(), "detour.json")
-		must(t, os.WriteFile(n.Config, []byte(badConfig), 0o600))
+		n := withConfig(t, Spliced, badConfig)
 		for file, text := range files {
 			write(t, n.ConfDir, file, text)
 		}
@@ -140,9 +142,7 @@ func TestWithABadConfigThereIsNoDowngrade(t *testing.T) {
 		`{"type":"detour-cni","detour":{}}`:               BinaryCurrent,
 		`{"type":"detour-cni","detour":{"ofTomorrow":1}}`: BinaryOther,
 	} {
-		n := node(t, Spliced)
-		n.Config = filepath.Join(t.TempDir(), "detour.json")
-		must(t, os.WriteFile(n.Config, []byte(`{"overrides":"sometimes"}`), 0o600))
+		n := withConfig(t, Spliced, badConfig)
 		write(t, n.ConfDir, "10-flannel.conflist", strings.Replace(flannel, "\n  ]", ", "+entry+"]", 1))
 		text, err := os.ReadFile(n.Plugin)
 		must(t, err)

@@ -55,7 +55,7 @@ func TestTheErrorOfABadConfigIsAlsoWhatElseWentWrong(t *testing.T) {
 	if !errors.Is(both, fs.ErrNotExist) || !errors.Is(both, ErrNoPrimary) || errors.Is(alone, ErrNoPrimary) {
 		t.Errorf("%v, %v", alone, both)
 	}
-	for err, did := range map[error]bool{nil: true, alone: true, both: true, beside(alone, ErrMoved): false, ErrNoPrimary: false} {
+	for err, did := range map[error]bool{nil: true, alone: true, both: true, beside(alone, ErrMoved): false, ErrNoPrimary: true, ErrMoved: false} {
 		if Did(err) != did {
 			t.Errorf("%v: did it all: %t", err, !did)
 		}
@@ -87,16 +87,14 @@ func TestAnEntryThatNobodyCanReadIsPutRightWithABadConfig(t *testing.T) {
 
 // TestAnEntryThatNobodyCanReadIsNamed where nobody knows the options of before either.
 func TestAnEntryThatNobodyCanReadIsNamed(t *testing.T) {
-	n := node(t, Spliced)
-	n.Config = filepath.Join(t.TempDir(), "detour.json")
-	must(t, os.WriteFile(n.Config, []byte(badConfig), 0o600))
+	n := withConfig(t, Spliced, badConfig)
 	write(t, n.ConfDir, "10-flannel.conflist", strings.Replace(flannel, "\n  ]", `, {"type":"detour-cni","detour":{"logLevel":"loud"}}]`, 1))
 	_, err := InstallBinary(n.BinDir, n.Plugin)
 	must(t, err)
 	before := tree(t, n.ConfDir)
 	w, log := watch(t, n, t.TempDir())
-	within(t, "said", func() bool { return log.has("sometimes", "the entry that is in the chain", "loud") })
-	within(t, "drift", func() bool { return w.drifts() == "entry config" })
+	within(t, "said", func() bool { return log.has("not installed", "sometimes", "the entry that is in the chain", "loud") })
+	within(t, "drift", func() bool { return w.drifts() == "entry config" && testutil.ToFloat64(w.inChain) == 0 })
 	if now := tree(t, n.ConfDir); now != before {
 		t.Error(now)
 	}
@@ -117,9 +115,7 @@ func TestABadConfigKeepsTheWayIntoTheChain(t *testing.T) {
 	const single = `{"name":"cbr0","cniVersion":"0.3.1","type":"bridge"}`
 	for _, was := range []Mode{DropIn, Spliced, Owned} {
 		for _, asked := range []Mode{Auto, DropIn, Spliced, Owned} {
-			n := node(t, was)
-			n.Config = filepath.Join(t.TempDir(), "detour.json")
-			must(t, os.WriteFile(n.Config, []byte(goodConfig), 0o600))
+			n := withConfig(t, was, goodConfig)
 			write(t, n.ConfDir, "10-flannel.conflist", flannel)
 			_, err := n.Install()
 			must(t, err)
@@ -149,6 +145,22 @@ func TestOtherOptionsAreNoRepair(t *testing.T) {
 	}
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
 	within(t, "a repair", func() bool { return testutil.ToFloat64(w.repairs.WithLabelValues("entry")) == 1 })
+}
+
+// TestOtherOptionsThatCameLateAreNoRepair: the first runs with them failed.
+func TestOtherOptionsThatCameLateAreNoRepair(t *testing.T) {
+	n := withConfig(t, Spliced, goodConfig)
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	w, log := looking(t, n)
+	w.look()
+	must(t, os.WriteFile(n.Config, []byte(`{}`), 0o600))
+	r, err := w.Node.Install()
+	must(t, err)
+	w.Ran(r, errors.New("no space left on device"))
+	w.Ran(r, nil)
+	if n := testutil.ToFloat64(w.repairs.WithLabelValues("entry")); n != 0 || log.has("msg=repaired") || len(r.Plan.Steps) != 1 {
+		t.Errorf("%v repairs", n)
+	}
 }
 
 // TestTheSameFailureIsSaidOnce, although a temporary file has another name each time.

@@ -1,11 +1,13 @@
 package install
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -235,6 +237,36 @@ func (d Dir) JoinedAs() Mode {
 		return m
 	}
 	panic("install: no mode in a map of one")
+}
+
+// loads is the file that a runtime will load, ours among them, and what of our own it appends to that;
+// false for none.
+func (d Dir) loads(r Runtime) (f, dropIn File, ok bool) {
+	for _, f := range d.Files {
+		if f.Err != nil && r.skipsBroken() {
+			continue
+		}
+		if f.List != nil && !f.List.InlineOnly && (r.ReadsDropIns() || !r.Known()) {
+			dropIn = d.DropIns[f.Network()]
+		}
+		return f, dropIn, true
+	}
+	return File{}, File{}, false
+}
+
+// hasUs reports whether what a runtime will load has an entry of ours, whatever its words.
+func (d Dir) hasUs(r Runtime) bool {
+	f, dropIn, ok := d.loads(r)
+	return ok && !d.broken(r) && (slices.Contains(f.Plugins(), PluginType) || dropIn.Path != "")
+}
+
+// broken reports whether a runtime will load nothing, since it cannot read a file: then no pod starts.
+func (d Dir) broken(r Runtime) bool {
+	f, dropIn, ok := d.loads(r)
+	if !ok {
+		return len(d.Files) > 0 // each of them broken, and passed over
+	}
+	return f.Err != nil || dropIn.Path != "" && !json.Valid(dropIn.Text)
 }
 
 // Primary picks the file that the runtime would load if we were not there.

@@ -11,7 +11,7 @@
 //
 // There are three ways into the chain (Mode):
 //
-//	drop-in  net.d/<network>/90-detour.conf        libcni >= 1.3 appends it to the list
+//	drop-in  net.d/<network>/90-detour-cni.conf    libcni >= 1.3 appends it to the list
 //	splice   our entry at the end of "plugins" in the primary's own file
 //	owned    <primary>-detour.conflist, a copy of the primary's chain with our entry,
 //	         which sorts right before it
@@ -24,6 +24,8 @@
 //     and of a change that it cannot see it is told by a temporary file that goes.
 //   - The plugin is handed the cniVersion of the network's list, in drop-in mode too. One that it
 //     does not speak would stop every pod: such a network is not joined, and is left (VersionError).
+//   - A Config that cannot be used changes nothing: the node goes on with the options, and in the way
+//     into the chain, of before (ConfigError).
 //   - What Splice adds, Unsplice takes away to the byte. So the file as it was is
 //     not kept anywhere: there is no state to lose.
 //   - The binary goes in before the entry, and out after it and only while nothing in

@@ -137,3 +137,22 @@ func TestAFightEnds(t *testing.T) {
 	within(t, "repaired", inFile(ours, PluginType))
 	within(t, "ready", func() bool { return w.Ready() == nil })
 }
+
+// TestAFightOverTheBinaryIsSeenBeforeThereIsANetwork: two releases on a node that waits for one do not copy for ever.
+func TestAFightOverTheBinaryIsSeenBeforeThereIsANetwork(t *testing.T) {
+	a, b := node(t, Spliced), node(t, Spliced)
+	b.BinDir = a.BinDir
+	text, err := os.ReadFile(a.Plugin)
+	must(t, err)
+	b.Plugin = filepath.Join(t.TempDir(), PluginType)
+	must(t, os.WriteFile(b.Plugin, append(text, "more"...), 0o755))
+	wa, log := watch(t, a, t.TempDir())
+	wb, logB := watch(t, b, t.TempDir())
+	within(t, "a fight", func() bool { return testutil.ToFloat64(wa.fights)+testutil.ToFloat64(wb.fights) > 0 })
+	within(t, "said", func() bool {
+		return log.has("another writer", "the same version") || logB.has("another writer", "the same version")
+	})
+	if a, b := testutil.ToFloat64(wa.inChain), testutil.ToFloat64(wb.inChain); a != 0 || b != 0 {
+		t.Errorf("in the chain: %v, %v", a, b)
+	}
+}

@@ -25,8 +25,9 @@ type Watched struct {
 	lastErr error
 	said    string // of the last run that failed
 	known   known
-	joined  bool // since the first run that went well
-	paused  bool // in a fight
+	done    Report // of the last run that did what it says
+	joined  bool   // since the first run that went well
+	paused  bool   // in a fight
 
 	unloaded string // what was said of the runtime's memory
 
@@ -77,7 +78,7 @@ func (w *Watched) Ran(r Report, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// What other options than before change, or another runtime, nobody else undid.
-	repair := w.joined && bytes.Equal(r.Entry.Text, w.known.Entry.Text) && r.Plan.Mode == w.known.Plan.Mode
+	repair := w.joined && bytes.Equal(r.Entry.Text, w.done.Entry.Text) && r.Plan.Mode == w.done.Plan.Mode
 	said, before := r.failure(err), w.said
 	again := said == before
 	w.said = said
@@ -91,7 +92,10 @@ func (w *Watched) Ran(r Report, err error) {
 	}
 	w.logWarnings(r)
 	w.last = r
-	w.known.learn(r)
+	w.known.learn(r, Did(err))
+	if Did(err) && r.Plan.Network != "" {
+		w.done = r
+	}
 	// The first repair after a pause is most likely undone at once: it does not end the fight.
 	w.paused = w.paused && (err != nil || r.Changed() || r.Contested)
 	switch {
@@ -117,11 +121,11 @@ func (w *Watched) Ran(r Report, err error) {
 	}
 	_, badConfig := errors.AsType[ConfigError](err)
 	w.drifted(driftConfig, badConfig)
+	w.drifted(driftBinary, r.Binary != "" && r.binary() != BinaryCurrent)
 	if badConfig {
 		w.ranOnWithThatOfBefore(r, err, repair)
 		return
 	}
-	w.drifted(driftBinary, err != nil && r.Binary != BinaryCurrent && r.Binary != "")
 	asWanted := r.Stands && r.Plan.Joined != "" && len(r.Plan.Steps) == 0
 	w.drifted(driftEntry, err != nil && !asWanted)
 	if err != nil {
@@ -136,9 +140,8 @@ func (w *Watched) Ran(r Report, err error) {
 // ranOnWithThatOfBefore is the part of Ran for a bad Config.
 func (w *Watched) ranOnWithThatOfBefore(r Report, err error, repair bool) {
 	w.joined = w.joined || r.Stands
-	w.inChain.Set(gauge(r.Stands && (Did(err) || r.Binary == "" || r.serves())))
-	w.drifted(driftEntry, !r.Stands || !Did(err))
-	w.drifted(driftBinary, r.Binary == "" || !Did(err) && r.Binary != BinaryCurrent)
+	w.inChain.Set(gauge(r.Stands && (Did(err) || r.serves())))
+	w.drifted(driftEntry, !r.Stands || !Did(err) || errors.Is(err, ErrNoPrimary))
 	if Did(err) && r.Changed() {
 		w.logChange(r, repair)
 	}
@@ -179,7 +182,7 @@ func (r Report) failure(err error) string {
 
 // failed says in a few words how a run that failed left the node.
 func (r Report) failed(err error) string {
-	if r.Stands && Did(err) {
+	if _, badConfig := errors.AsType[ConfigError](err); badConfig && r.Stands && Did(err) {
 		return "options that cannot be used: the node goes on with those of before"
 	}
 	if r.serves() {
@@ -190,7 +193,7 @@ func (r Report) failed(err error) string {
 
 // serves reports whether a run that failed has left an entry and a binary for it.
 func (r Report) serves() bool {
-	return r.Stands && (r.Binary == BinaryCurrent || r.Binary == BinaryOther)
+	return r.Stands && (r.binary() == BinaryCurrent && !r.Refused || r.binary() == BinaryOther)
 }
 
 func (w *Watched) logWarnings(r Report) {
@@ -238,7 +241,8 @@ func (w *Watched) Fighting(r Report, pause time.Duration) {
 	defer w.mu.Unlock()
 	w.paused = true
 	w.fights.Inc()
-	w.inChain.Set(gauge(len(r.Plan.Steps) == 0 && r.Binary == BinaryOther)) // that of another release serves
+	other := len(r.Plan.Steps) == 0 && r.Binary == BinaryOther // that of another release serves
+	w.inChain.Set(gauge(other && (w.lastErr == nil || r.Stands)))
 	w.drifted(driftEntry, len(r.Plan.Steps) > 0)
 	w.drifted(driftBinary, r.Binary != BinaryCurrent)
 	w.Log.Error("another writer undoes every repair: left alone for a while", "pause", pause, "file", r.Plan.Joined, "primary", r.Plan.Primary, "wayOut", r.wayOut())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +43,22 @@ func TestARunThatFailsSaysWhatStandsAllTheSame(t *testing.T) {
 	}
 }
 
+// TestOurCopyOfAPrimaryThatIsGoneIsNotAsWanted, whatever the options say.
+func TestOurCopyOfAPrimaryThatIsGoneIsNotAsWanted(t *testing.T) {
+	for options, want := range map[string]string{goodConfig: driftEntry, badConfig: driftEntry + " " + driftConfig} {
+		n := withConfig(t, Owned, goodConfig)
+		write(t, n.ConfDir, "10-flannel.conflist", flannel)
+		w, _ := looking(t, n)
+		w.look()
+		must(t, os.Remove(filepath.Join(n.ConfDir, "10-flannel.conflist")))
+		must(t, os.WriteFile(n.Config, []byte(options), 0o600))
+		w.look()
+		if inChain := testutil.ToFloat64(w.inChain); inChain != 1 || w.drifts() != want {
+			t.Errorf("%s: in the chain: %v, drift: %s, want %s", options, inChain, w.drifts(), want)
+		}
+	}
+}
+
 // TestABinaryThatCannotBeWritten: the one of before serves, if there is one.
 func TestABinaryThatCannotBeWritten(t *testing.T) {
 	for binary, want := range map[BinaryState]float64{BinaryOther: 1, BinaryAbsent: 0, BinaryForeign: 0, BinaryInert: 0} {
@@ -49,6 +66,20 @@ func TestABinaryThatCannotBeWritten(t *testing.T) {
 		w.Ran(Report{Plan: Plan{Joined: "10-flannel.conflist"}, Binary: binary, Stands: true}, errors.New("no space left on device"))
 		if inChain := testutil.ToFloat64(w.inChain); inChain != want || w.drifts() != driftBinary || log.has("not installed") == (want == 1) {
 			t.Errorf("%s: in the chain: %v, drift: %s", binary, inChain, w.drifts())
+		}
+	}
+}
+
+// TestABinaryThatAFailedRunPutThereIsNoDrift: the node has no network yet, or is left for its version.
+func TestABinaryThatAFailedRunPutThereIsNoDrift(t *testing.T) {
+	for _, list := range []string{"", strings.Replace(flannel, "0.3.1", "9.9.9", 1)} {
+		n := node(t, Spliced)
+		if list != "" {
+			write(t, n.ConfDir, "10-flannel.conflist", list)
+		}
+		w, _ := looking(t, n)
+		if w.look(); w.drifts() != driftEntry || w.Ready() == nil {
+			t.Errorf("drift: %s, ready: %v", w.drifts(), w.Ready())
 		}
 	}
 }

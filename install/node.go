@@ -34,6 +34,8 @@ type Report struct {
 	Plan Plan
 	// Binary is what was there before the run; empty if it was not looked at.
 	Binary BinaryState
+	// Refused says that an entry of ours that was there is none that the wanted build can read.
+	Refused bool
 	// Entry is what was wanted in the chain, Runtime what was known of the runtime then.
 	Entry   Entry
 	Runtime Runtime
@@ -43,11 +45,28 @@ type Report struct {
 	// whatever its words. Broken says of a look that the runtime will load nothing, since it cannot read a
 	// file. Seen is whether ConfDir could be read.
 	Stands, Broken, Seen bool
+
+	put bool // the wanted binary, by this run
 }
 
 // Changed reports whether the run did anything.
 func (r Report) Changed() bool {
-	return r.Binary != "" && r.Binary != BinaryCurrent || len(r.Plan.Steps) > 0
+	return r.Binary != "" && r.Binary != BinaryCurrent && !r.stays() || len(r.Plan.Steps) > 0
+}
+
+// stays reports whether the binary is left alone: this is a downgrade, and the entry cannot go first,
+// as nobody knows what it is to say, or there is no primary. What is there, a list of our own for one,
+// may be what the runtime loads.
+func (r Report) stays() bool {
+	return r.Refused && r.Binary == BinaryOther && r.Plan.Network == ""
+}
+
+// binary is what the run has left.
+func (r Report) binary() BinaryState {
+	if r.put {
+		return BinaryCurrent
+	}
+	return r.Binary
 }
 
 var errEmpty = errors.New("empty (want an object, {} for the defaults)")
@@ -94,12 +113,17 @@ func (n Node) look() (dir Dir, r Report, bad, err error) {
 		return dir, r, bad, err
 	}
 	r.Seen = true
+	_, refused := dir.standing(n.Dialects)
+	r.Refused = refused != nil
 	decide := Decide
 	if bad != nil {
 		want.Entry, decide = n.entryOfBefore(dir, r.Binary), decideAsBefore
 	}
 	if r.Entry = want.Entry; r.Entry.Text == nil {
-		return dir, r, bad, r.unread(dir, n.Dialects)
+		if refused != nil && r.Binary != BinaryOther { // else it is a newer one's, and this would be a downgrade
+			err = fmt.Errorf("the entry that is in the chain: %w", refused)
+		}
+		return dir, r, bad, err
 	}
 	r.Plan, err = decide(dir, want)
 	if unheard != nil {
@@ -143,28 +167,32 @@ func (n Node) Install() (r Report, err error) {
 		return r, err
 	}
 	outside := err
-	if r.Binary == "" {
-		return r, nil // unread
+	if r.stays() {
+		return r, outside
 	}
-	_, refused := dir.standing(n.Dialects)
-	if r.Binary == BinaryOther && refused != nil {
-		if errors.Is(outside, ErrNoPrimary) {
-			return r, outside // what is there, a list of our own for one, may be what the runtime loads
-		}
+	if r.Binary == BinaryOther && r.Refused {
 		if err := Apply(dir, r.Plan); err != nil {
 			return r, err
 		}
 		r.Binary, err = InstallBinary(n.BinDir, n.Plugin)
+		r.put = err == nil
 		return r, cmp.Or(err, outside)
 	}
 	// What it was a moment ago may not be what it is: the state to report is the one acted on.
 	if r.Binary, err = InstallBinary(n.BinDir, n.Plugin); err != nil {
 		return r, err
 	}
+	r.put = true
 	if err := Apply(dir, r.Plan); err != nil {
 		return r, err
 	}
-	return r, outside // the binary is ready for when there is something to join
+	return r, outside
+}
+
+// stands reports whether what the runtime will load has our entry now.
+func (n Node) stands(r Runtime) bool {
+	dir, err := Look(n.ConfDir)
+	return err == nil && dir.hasUs(r)
 }
 
 // standing are the entries that are in the chain now. The error says why this build of the plugin

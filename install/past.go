@@ -22,9 +22,13 @@ type known struct {
 	again       chan struct{} // to judge them anew
 }
 
-func (k *known) learn(r Report) {
+// learn takes in what a run tells, which may have failed: the way into the chain is that of before then.
+func (k *known) learn(r Report, did bool) {
 	if r.Plan.Network == "" || r.Entry.Text == nil {
 		return
+	}
+	if !did && k.Plan.Mode != "" {
+		r.Plan.Mode = k.Plan.Mode
 	}
 	if r.Plan.Mode != DropIn && (k.Plan.Mode == DropIn || slices.ContainsFunc(r.Plan.Steps, func(s Step) bool { return s.Text == nil && s.Unseen })) {
 		k.dropInUntil = time.Now()

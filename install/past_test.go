@@ -115,6 +115,22 @@ func TestPodsThatSlippedPastWhenTheModeChanges(t *testing.T) {
 	}
 }
 
+// TestPodsThatSlipPastADropInThatCannotBeWrittenAreNamed: the node is in splice mode for as long.
+func TestPodsThatSlipPastADropInThatCannotBeWrittenAreNamed(t *testing.T) {
+	n := node(t, Spliced)
+	write(t, n.ConfDir, "10-flannel.conflist", flannel)
+	w, log := looking(t, n)
+	w.look()
+	w.Node.Mode = DropIn
+	write(t, n.ConfDir, "cbr0", "a file where the network's directory goes")
+	write(t, n.ConfDir, "10-flannel.conflist", flannel) // its writer has no entry of ours
+	w.look()
+	write(t, w.Cache, "cbr0-a-eth0", cached("a", flannel, meshed))
+	if got := w.look(); got != "1 of 1" || !log.has("runs without its redirect", "shop/a") {
+		t.Errorf("%s slipped past", got)
+	}
+}
+
 func TestPodsThatSlipPastANodeThatCannotBeJoinedAreNamed(t *testing.T) {
 	n := node(t, Spliced)
 	write(t, n.ConfDir, "10-flannel.conflist", strings.Replace(flannel, "0.3.1", "1.2.0", 1))

@@ -24,7 +24,6 @@ func TestAPodThatSlippedPastIsNamed(t *testing.T) {
 	cache := t.TempDir()
 	w, log := watch(t, n, cache)
 	within(t, "joined", func() bool { return w.Ready() == nil })
-	const meshed = `{"detour-cni.dev/redirect":"true"}`
 	write(t, cache, "cbr0-a-eth0", cached("slipped", flannel, meshed))
 	write(t, cache, "cbr0-b-eth0", cached("redirected", strings.Replace(flannel, "portmap", PluginType, 1), meshed))
 	write(t, cache, "cbr0-c-eth0", cached("plain", flannel, `{}`))
@@ -39,7 +38,6 @@ func TestAPodThatSlippedPastIsNamed(t *testing.T) {
 
 // TestPodsThatSlippedPastAreKnownWhileRunsFail: neither forgotten, nor counted again afterwards.
 func TestPodsThatSlippedPastAreKnownWhileRunsFail(t *testing.T) {
-	const meshed = `{"detour-cni.dev/redirect":"true"}`
 	n, w, log := withBadConfig(t, Spliced)
 	slip := func(pod string) {
 		t.Helper()

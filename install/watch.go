@@ -36,9 +36,9 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 	var (
 		v        view
 		fight    Fight
-		joined   bool
-		failures int // in a row
-		moved    int // in a row
+		did      bool // what there was to do, once at least
+		failures int  // in a row
+		moved    int  // in a row
 		began    time.Time
 	)
 	defer v.close()
@@ -60,7 +60,7 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 		}
 		r.Contested = fight.Contested(time.Now())
 		o.Ran(r, err)
-		if Did(err) && joined && r.Changed() {
+		if Did(err) && did && r.Changed() {
 			if pause := fight.Repair(began, time.Now()); pause > 0 {
 				o.Fighting(r, pause)
 				if !sleep(ctx, pause) {
@@ -69,7 +69,7 @@ func (n Node) Watch(ctx context.Context, o Observer) {
 				continue
 			}
 		}
-		joined = joined || err == nil || r.Stands
+		did = did || Did(err) || r.Stands
 		if failures++; err == nil || errors.Is(err, ErrNoPrimary) {
 			failures = 0
 		}

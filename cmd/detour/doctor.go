@@ -102,7 +102,7 @@ func chainSymptoms(node install.Node) (all []symptom) {
 	switch {
 	case unspoken:
 		return []symptom{{stateWrong, err.Error(), "set a cniVersion in the network's own configuration that it and detour speak, or update detour"}}
-	case errors.Is(err, install.ErrNoPrimary) && r.Stands && !badConfig:
+	case errors.Is(err, install.ErrNoPrimary) && r.Stands:
 		return []symptom{{stateWrong, fmt.Sprintf("%v: what the runtime loads is our copy of one that was there", err), "look at the network's own DaemonSet (Calico, Cilium, …); if that network is gone for good: detour uninstall"}}
 	case errors.Is(err, install.ErrNoPrimary):
 		return []symptom{{stateWrong, fmt.Sprintf("%s: the node has no network: %v", node.ConfDir, err), "look at the network's own DaemonSet (Calico, Cilium, …)"}}

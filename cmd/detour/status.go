@@ -237,6 +237,8 @@ func (s status) podNow(r install.Report) string {
 		return "does not start: the chain names a binary that is not executable"
 	case r.Binary == install.BinaryForeign:
 		return "does not start, or not with our redirect: the chain names a binary that is not ours, or half written"
+	case !s.InChain && r.Refused && r.Binary == install.BinaryCurrent:
+		return "does not start: the plugin that is there cannot read the entry that is in the chain"
 	case errors.Is(s.problem, install.ErrNoPrimary):
 		return "goes through our copy of a network configuration that is gone"
 	case unspoken:

@@ -23,13 +23,15 @@ type Counter struct {
 
 // Observe reads the counters of our rules through go-iptables, chain by chain:
 // for people, not for an ADD. It sets XTABLES_LOCKFILE for this process, because
-// go-iptables gives its children our environment; the value suits every thread.
+// go-iptables gives its children our environment; the value suits every thread. It is a
+// child's own standard error, a pipe, and not lockFile: its standard input is /dev/null,
+// which all of the node share.
 func (b *Backend) Observe() ([]Counter, error) {
 	have, err := b.current() // asks for no table that is not there
 	if err != nil || have.empty() {
 		return nil, err
 	}
-	if err := os.Setenv("XTABLES_LOCKFILE", "/proc/self/ns/net"); err != nil {
+	if err := os.Setenv("XTABLES_LOCKFILE", "/proc/self/fd/2"); err != nil {
 		return nil, err
 	}
 	v4, err := observe(b.v4, goiptables.ProtocolIPv4, have.v4)

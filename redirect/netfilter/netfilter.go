@@ -54,8 +54,8 @@ func Commit(path string, rs redirect.RuleSet, o Options) (Result, error) {
 }
 
 // Verify compares the namespace with what ADD installed, and repairs nothing.
-// A difference is a *redirect.Drift. moved says that ADD
-// would install other rules today: of another Spec, or of another version.
+// A difference is a *redirect.Drift. moved says that ADD would install other rules today (for
+// another Spec, or since this build makes others of it), be those that it installed intact or not.
 func Verify(path string, rs redirect.RuleSet, b Backend) (moved bool, err error) {
 	err = inside(path, func() error {
 		moved, err = verify(rs, b)
