@@ -15,11 +15,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/detour-cni/detour/cmd/strict"
 	"github.com/detour-cni/detour/inspect/words"
 )
 
@@ -89,13 +89,12 @@ command's own: detour inspect --help, and so on.`,
 		Version:       buildVersion,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          known,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() }, // cobra asks only what runs about its arguments
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl detour"},
 	}
 	c.SetOut(out)
 	c.SetErr(stderr)
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
+	usage := func(err error) error { return exit{exitUsage, err} }
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	c.CompletionOptions.DisableDefaultCmd = true // kubectl asks kubectl_complete-detour
 	c.AddCommand(
 		lookCommand(out, stderr, "inspect", "Show where a pod's packets go, who listens there, and what is wrong",
@@ -106,32 +105,8 @@ command's own: detour inspect --help, and so on.`,
 			"  kubectl detour doctor node/worker-1\n  kubectl detour doctor cart-0 -n shop -o json"),
 	)
 	c.InitDefaultHelpCmd()
-	for _, help := range c.Commands() {
-		if help.Name() == "help" {
-			help.Args = func(help *cobra.Command, args []string) error {
-				topic, rest, err := help.Root().Find(args)
-				if err != nil {
-					return exit{exitUsage, err}
-				}
-				return known(topic, rest)
-			}
-		}
-	}
+	strict.Commands(c, usage)
 	return c
-}
-
-// known refuses a word that is no command of c, and names those that are nearest: cobra would show the help, and
-// end with 0.
-func known(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	err := fmt.Errorf("%q: no command of %s", args[0], c.CommandPath())
-	c.SuggestionsMinimumDistance = 2 // letters that are wrong: cobra's own default, which it sets elsewhere
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		return exit{exitUsage, fmt.Errorf("%w (did you mean %s?)", err, strings.Join(near, " or "))}
-	}
-	return exit{exitUsage, fmt.Errorf("%w (%s --help lists them)", err, c.CommandPath())}
 }
 
 // lookCommand takes its arguments as they are: most of them are for detour itself.

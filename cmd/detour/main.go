@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"github.com/detour-cni/detour/cmd/strict"
 	"github.com/detour-cni/detour/inspect/words"
 )
 
@@ -80,13 +81,14 @@ func root(out io.Writer) *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 	}
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
+	usage := func(err error) error { return exit{exitUsage, err} }
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return fromEnvironment(c.Flags(), os.LookupEnv) }
 	c.SetOut(out)
 	c.AddCommand(installCommand(), uninstallCommand(), statusCommand(), renderCommand(), explainCommand(), inspectCommand(), doctorCommand(), bundleCommand(), manCommand(), leaveCommand(), untaintCommand(), pauseCommand(), exampleCommand())
 	c.InitDefaultHelpCmd()
 	c.InitDefaultCompletionCmd()
-	strict(c)
+	strict.Commands(c, usage)
 	return c
 }
 

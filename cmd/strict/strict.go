@@ -1,4 +1,5 @@
-package main
+// Package strict has a wrong word on a command line refused, for detour and kubectl detour alike.
+package strict
 
 import (
 	"fmt"
@@ -7,11 +8,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// strict makes a wrong word on a command line a usage error, in every command below c and in cobra's own: there an
-// unknown command shows the help, and ends with 0, as if something had been asked and were well.
-func strict(c *cobra.Command) {
+// Commands makes a wrong word a usage error, in every command below c and in cobra's own: there an unknown
+// command shows the help, and ends with 0, as if something had been asked and were well. usage gives the
+// program's own error for it.
+func Commands(c *cobra.Command, usage func(error) error) {
 	for _, sub := range c.Commands() {
-		strict(sub)
+		Commands(sub, usage)
 	}
 	check := c.Args
 	switch {
@@ -37,12 +39,12 @@ func strict(c *cobra.Command) {
 		case err == nil:
 			return nil
 		case c.HasSubCommands() || c.Name() == "help":
-			return exit{exitUsage, err}
+			return usage(err)
 		}
 		if len(args) == 0 {
-			return exit{exitUsage, fmt.Errorf("no argument: want %s", c.UseLine())}
+			return usage(fmt.Errorf("no argument: want %s", c.UseLine()))
 		}
-		return exit{exitUsage, fmt.Errorf("arguments %q: want %s", args, c.UseLine())}
+		return usage(fmt.Errorf("arguments %q: want %s", args, c.UseLine()))
 	}
 }
 
