@@ -66,14 +66,21 @@ func repairs(t *testing.T, n Node, w *Watched, log *lockedLog) {
 	}
 }
 
-// TestAStartWithABadConfigGoesOnWithTheEntryThatIsThere: a rollout that brings one has a new pod.
-func TestAStartWithABadConfigGoesOnWithTheEntryThatIsThere(t *testing.T) {
-	n := withConfig(t, Spliced, goodConfig)
+// turnedBad is a node that has joined, and was given options then that cannot be used; before is its conf dir.
+func turnedBad(t *testing.T, mode Mode) (n Node, before string) {
+	t.Helper()
+	n = withConfig(t, mode, goodConfig)
 	write(t, n.ConfDir, "10-flannel.conflist", flannel)
 	_, err := n.Install()
 	must(t, err)
-	before := tree(t, n.ConfDir)
+	before = tree(t, n.ConfDir)
 	must(t, os.WriteFile(n.Config, []byte(badConfig), 0o600))
+	return n, before
+}
+
+// TestAStartWithABadConfigGoesOnWithTheEntryThatIsThere: a rollout that brings one has a new pod.
+func TestAStartWithABadConfigGoesOnWithTheEntryThatIsThere(t *testing.T) {
+	n, before := turnedBad(t, Spliced)
 	w, log := watch(t, n, t.TempDir())
 	within(t, "the state of the config", func() bool {
 		return testutil.ToFloat64(w.inChain) == 1 && w.drifts() == driftConfig

@@ -115,12 +115,7 @@ func TestABadConfigKeepsTheWayIntoTheChain(t *testing.T) {
 	const single = `{"name":"cbr0","cniVersion":"0.3.1","type":"bridge"}`
 	for _, was := range []Mode{DropIn, Spliced, Owned} {
 		for _, asked := range []Mode{Auto, DropIn, Spliced, Owned} {
-			n := withConfig(t, was, goodConfig)
-			write(t, n.ConfDir, "10-flannel.conflist", flannel)
-			_, err := n.Install()
-			must(t, err)
-			before := tree(t, n.ConfDir)
-			must(t, os.WriteFile(n.Config, []byte(badConfig), 0o600))
+			n, before := turnedBad(t, was)
 			n.Mode = asked
 			if _, err := n.Install(); !Did(err) || tree(t, n.ConfDir) != before {
 				t.Errorf("%s, asked for %s: %v\n%s", was, asked, err, tree(t, n.ConfDir))

@@ -121,11 +121,12 @@ func (w *Watched) countSlipped() {
 
 // judge reads what is new in the result cache, and all of it in a new round.
 func (w *Watched) judge(k known) error {
+	files, err := cachedFiles(w.Cache)
+	if err != nil {
+		return err
+	}
 	now := map[string]verdict{}
-	for e, err := range cachedFiles(w.Cache) {
-		if err != nil {
-			return err
-		}
+	for _, e := range files {
 		info, err := e.Info()
 		if err != nil {
 			continue // gone by now

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,11 +28,12 @@ type Attachment struct {
 // Attachments reads the result cache. A file that is not whole, or gone by now, is
 // passed over: the runtime writes there while we read.
 func Attachments(cache string) ([]Attachment, error) {
+	files, err := cachedFiles(cache)
+	if err != nil {
+		return nil, err
+	}
 	var all []Attachment
-	for e, err := range cachedFiles(cache) {
-		if err != nil {
-			return nil, err
-		}
+	for _, e := range files {
 		if a, ok := attachment(filepath.Join(cache, e.Name())); ok {
 			all = append(all, a)
 		}
@@ -42,19 +42,12 @@ func Attachments(cache string) ([]Attachment, error) {
 }
 
 // cachedFiles are those of the result cache, which is not there before the first pod.
-func cachedFiles(cache string) iter.Seq2[fs.DirEntry, error] {
-	return func(yield func(fs.DirEntry, error) bool) {
-		entries, err := os.ReadDir(cache)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			yield(nil, err)
-			return
-		}
-		for _, e := range entries {
-			if !yield(e, nil) {
-				return
-			}
-		}
+func cachedFiles(cache string) ([]fs.DirEntry, error) {
+	files, err := os.ReadDir(cache)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
+	return files, err
 }
 
 func attachment(path string) (Attachment, bool) {

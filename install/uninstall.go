@@ -195,10 +195,11 @@ func calls(value any) bool {
 
 // inUse names the attachments whose cached list has our plugin.
 func inUse(cache string) (names []string, err error) {
-	for e, err := range cachedFiles(cache) {
-		if err != nil {
-			return nil, err
-		}
+	files, err := cachedFiles(cache)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range files {
 		a, _ := attachment(filepath.Join(cache, e.Name())) // of one that is not whole, or gone by now, nothing
 		if strings.Contains(strings.Join(a.Chain, " "), PluginType) {
 			names = append(names, a.File)

@@ -130,7 +130,8 @@ func TestAPodOfTheRulesBeforePassesCHECK(t *testing.T) {
 	}
 }
 
-func TestABackendSwitchedBetweenTwoADDsLeavesNothingOfTheFirst(t *testing.T) {
+// eachSwitch tries every backend after every other, each in a pod of its own.
+func eachSwitch(t *testing.T, try func(t *testing.T, first, second Backend)) {
 	for _, first := range kernelBackends {
 		for _, second := range kernelBackends {
 			if first == second {
@@ -138,73 +139,71 @@ func TestABackendSwitchedBetweenTwoADDsLeavesNothingOfTheFirst(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s, then %s", first, second), func(t *testing.T) {
 				enterPod(t, dual()...)
-				rs := ruleSet(t, tproxy)
-				mustCommit(t, rs, second)
-				want := everyRule(t)
-				if _, err := remove(owner); err != nil {
-					t.Fatal(err)
-				}
-				mustCommit(t, rs, first)
-				if got := mustCommit(t, rs, second); got.Backend != second || len(got.Warnings) > 0 {
-					t.Errorf("got %+v", got)
-				}
-				if diff := cmp.Diff(want, everyRule(t)); diff != "" {
-					t.Errorf("-%s alone +after %s:\n%s", second, first, diff)
-				}
-				if _, err := verify(rs, second); err != nil {
-					t.Error(err)
-				}
+				try(t, first, second)
 			})
 		}
 	}
 }
 
+func TestABackendSwitchedBetweenTwoADDsLeavesNothingOfTheFirst(t *testing.T) {
+	eachSwitch(t, func(t *testing.T, first, second Backend) {
+		rs := ruleSet(t, tproxy)
+		mustCommit(t, rs, second)
+		want := everyRule(t)
+		if _, err := remove(owner); err != nil {
+			t.Fatal(err)
+		}
+		mustCommit(t, rs, first)
+		if got := mustCommit(t, rs, second); got.Backend != second || len(got.Warnings) > 0 {
+			t.Errorf("got %+v", got)
+		}
+		if diff := cmp.Diff(want, everyRule(t)); diff != "" {
+			t.Errorf("-%s alone +after %s:\n%s", second, first, diff)
+		}
+		if _, err := verify(rs, second); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestAnADDKilledBetweenTwoBackendsIsMadeGood by the next ADD, and by DEL: both backends
 // hold rules of ours then, each with its stamp.
 func TestAnADDKilledBetweenTwoBackendsIsMadeGood(t *testing.T) {
-	for _, first := range kernelBackends {
-		for _, second := range kernelBackends {
-			if first == second {
-				continue
+	eachSwitch(t, func(t *testing.T, first, second Backend) {
+		rs, before := ruleSet(t, nil), ruleSet(t, tproxy)
+		mustCommit(t, rs, second)
+		want := everyRule(t)
+		killed := func() {
+			if _, err := remove(owner); err != nil {
+				t.Fatal(err)
 			}
-			t.Run(fmt.Sprintf("%s, then %s", first, second), func(t *testing.T) {
-				enterPod(t, dual()...)
-				rs, before := ruleSet(t, nil), ruleSet(t, tproxy)
-				mustCommit(t, rs, second)
-				want := everyRule(t)
-				killed := func() {
-					if _, err := remove(owner); err != nil {
-						t.Fatal(err)
-					}
-					mustCommit(t, before, first)
-					b, _, err := find(second)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if _, _, err := (namespace{route: routeSocket(t)}).install(b, rs, owner); err != nil {
-						t.Fatal(err)
-					}
-				}
-				killed()
-				if got := mustCommit(t, rs, second); got.Change != redirect.Unchanged || len(got.Warnings) > 0 {
-					t.Errorf("got %+v", got)
-				}
-				if diff := cmp.Diff(want, everyRule(t)); diff != "" {
-					t.Errorf("-%s alone +after a killed one:\n%s", second, diff)
-				}
-				if rules := command(t, "ip rule") + command(t, "ip -6 rule"); strings.Contains(rules, "lookup 133") {
-					t.Errorf("left: %s", rules)
-				}
-				killed()
-				if removed, err := remove(owner); !removed || err != nil {
-					t.Errorf("removed %t: %v", removed, err)
-				}
-				if left := everyRule(t); strings.Contains(left, "DETOUR") {
-					t.Errorf("DEL leaves\n%s", left)
-				}
-			})
+			mustCommit(t, before, first)
+			b, _, err := find(second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := (namespace{route: routeSocket(t)}).install(b, rs, owner); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
+		killed()
+		if got := mustCommit(t, rs, second); got.Change != redirect.Unchanged || len(got.Warnings) > 0 {
+			t.Errorf("got %+v", got)
+		}
+		if diff := cmp.Diff(want, everyRule(t)); diff != "" {
+			t.Errorf("-%s alone +after a killed one:\n%s", second, diff)
+		}
+		if rules := command(t, "ip rule") + command(t, "ip -6 rule"); strings.Contains(rules, "lookup 133") {
+			t.Errorf("left: %s", rules)
+		}
+		killed()
+		if removed, err := remove(owner); !removed || err != nil {
+			t.Errorf("removed %t: %v", removed, err)
+		}
+		if left := everyRule(t); strings.Contains(left, "DETOUR") {
+			t.Errorf("DEL leaves\n%s", left)
+		}
+	})
 }
 
 func TestAFaultLeavesNoBackendsTracesBehind(t *testing.T) {
